@@ -1,0 +1,1 @@
+//! Inventories and host patterns.

@@ -1,0 +1,12 @@
+//! Files, places in them, YAML nodes and the one kind of diagnostic.
+//!
+//! Owns: reading playbook files from disk, spans, YAML 1.1 scalars, how an error with a place is shown.
+//! Must not: know what a play or a task is.
+
+mod diagnostic;
+mod node;
+mod sources;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity};
+pub use node::{Entry, Mapping, Node, Yaml};
+pub use sources::{LineColumn, SourceFile, SourceId, Sources, Span, Spanned};

@@ -1,0 +1,15 @@
+//! Variables: precedence, layers, magic names, facts, vault, secrets.
+//!
+//! Owns: which value a name has for a host and a task. Must not: render (that is `template`) or read inventories.
+
+use std::sync::Arc;
+
+use crate::source::{Node, Span};
+
+/// Variables written in one place (`vars:` of a task, a role's defaults, a vars file), in the order written.
+#[derive(Debug, Clone, Default)]
+pub struct Layer {
+    pub entries: Vec<(Arc<str>, Arc<Node>)>,
+    /// Where it was written; `None` for made ones.
+    pub span: Option<Span>,
+}
