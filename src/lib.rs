@@ -12,4 +12,5 @@ pub mod vars;
 
 pub mod inventory;
 
+pub mod connection;
 pub mod resolve;

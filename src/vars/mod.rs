@@ -2,6 +2,8 @@
 //!
 //! Owns: which value a name has for a host and a task. Must not: render (that is `template`) or read inventories.
 
+pub mod secrets;
+
 use std::sync::Arc;
 
 use crate::source::{Node, Span};
