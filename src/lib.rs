@@ -13,4 +13,5 @@ pub mod vars;
 pub mod inventory;
 
 pub mod connection;
+pub mod journal;
 pub mod resolve;
