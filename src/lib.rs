@@ -14,4 +14,5 @@ pub mod inventory;
 
 pub mod connection;
 pub mod journal;
+pub mod report;
 pub mod resolve;
