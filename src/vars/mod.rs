@@ -1,10 +1,15 @@
 //! Variables: precedence, layers, magic names, facts, vault, secrets.
 //!
 //! Owns: which value a name has for a host and a task. Must not: render (that is `template`) or read inventories.
+//! `inventory` builds on [`Layer`] and [`Table`] only; [`Store`] holds the finished inventory.
 
 use std::sync::Arc;
 
 use crate::source::{Node, Span};
+
+mod table;
+
+pub use table::{Table, key_text};
 
 /// Variables written in one place (`vars:` of a task, a role's defaults, a vars file), in the order written.
 #[derive(Debug, Clone, Default)]
