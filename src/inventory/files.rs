@@ -31,11 +31,12 @@ pub(super) struct VarsFolder {
 
 impl VarsFolder {
     pub(super) fn list(base: &Path, beside: Beside) -> Self {
-        Self { base: base.to_owned(), beside, groups: names(&base.join("group_vars")), hosts: names(&base.join("host_vars")) }
-    }
-
-    pub(super) fn base(&self) -> &Path {
-        &self.base
+        Self {
+            base: base.to_owned(),
+            beside,
+            groups: names(&base.join("group_vars")),
+            hosts: names(&base.join("host_vars")),
+        }
     }
 
     fn vars_of(&self, kind: &str, listed: &BTreeSet<String>, name: &str, reader: &mut Reader<'_>) -> Table {

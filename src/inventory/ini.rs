@@ -5,10 +5,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::literal;
 use super::model::Inventory;
 use super::range::host_entry;
 use super::reader::Reader;
-use super::literal;
 use crate::source::{Diagnostic, Node, SourceId, Span, Yaml};
 
 /// What the lines below a header say.
@@ -22,8 +22,15 @@ enum Section {
 /// Adds all that an INI inventory says.
 pub(super) fn add(inventory: &mut Inventory, file: SourceId, source: &Arc<PathBuf>, reader: &mut Reader<'_>) {
     let text = reader.sources.file(file);
-    let mut parser =
-        Parser { inventory, source, reader, group: "ungrouped".to_owned(), section: Section::Hosts, mentioned: Vec::new(), defined: Vec::new() };
+    let mut parser = Parser {
+        inventory,
+        source,
+        reader,
+        group: "ungrouped".to_owned(),
+        section: Section::Hosts,
+        mentioned: Vec::new(),
+        defined: Vec::new(),
+    };
     let mut at = 0;
     for line in text.text.split_inclusive('\n') {
         let start = at + (line.len() - line.trim_start().len());
@@ -73,8 +80,12 @@ impl Parser<'_, '_> {
             "vars" => Section::Vars,
             _ => {
                 self.reader.found.push(
-                    Diagnostic::error("ini-section", format!("section `[{header}]` has the unknown kind `{kind}`"), span)
-                        .help("a section is `[group]`, `[group:vars]` or `[group:children]`"),
+                    Diagnostic::error(
+                        "ini-section",
+                        format!("section `[{header}]` has the unknown kind `{kind}`"),
+                        span,
+                    )
+                    .help("a section is `[group]`, `[group:vars]` or `[group:children]`"),
                 );
                 self.section
             }
@@ -94,12 +105,17 @@ impl Parser<'_, '_> {
             Err(at) => {
                 let span = Span { start: span.start + at as u32, ..span };
                 self.reader.found.push(
-                    Diagnostic::error("ini-quotes", "this quote is never closed", span).help("put another quote at the end of the value"),
+                    Diagnostic::error("ini-quotes", "this quote is never closed", span)
+                        .help("put another quote at the end of the value"),
                 );
                 return;
             }
         };
-        let place = |word: &Word| Span { start: span.start + word.start as u32, end: span.start + word.end as u32, ..span };
+        let place = |word: &Word| Span {
+            start: span.start + word.start as u32,
+            end: span.start + word.end as u32,
+            ..span
+        };
         let Some((first, rest)) = words.split_first() else { return };
         let entry = match host_entry(&first.text) {
             Ok(entry) => entry,
@@ -110,14 +126,21 @@ impl Parser<'_, '_> {
         };
         let mut vars: Vec<(Arc<str>, Arc<Node>)> = Vec::new();
         if let Some(port) = entry.port {
-            vars.push(("ansible_port".into(), Arc::new(Node { span: place(first), value: Yaml::Int(port.into()) })));
+            vars.push((
+                "ansible_port".into(),
+                Arc::new(Node { span: place(first), value: Yaml::Int(port.into()) }),
+            ));
         }
         for word in rest {
             match word.text.split_once('=') {
                 Some((name, value)) => vars.push((name.into(), Arc::new(literal::value(value, place(word))))),
                 None => self.reader.found.push(
-                    Diagnostic::error("ini-variable", format!("expected `name=value` after the host, found `{}`", word.text), place(word))
-                        .help("one host a line; a value with spaces stands in quotes"),
+                    Diagnostic::error(
+                        "ini-variable",
+                        format!("expected `name=value` after the host, found `{}`", word.text),
+                        place(word),
+                    )
+                    .help("one host a line; a value with spaces stands in quotes"),
                 ),
             }
         }
@@ -149,7 +172,10 @@ impl Parser<'_, '_> {
         let Some((name, value)) = line.split_once('=') else {
             self.reader.found.push(
                 Diagnostic::error("ini-variable", format!("expected `name=value`, found `{line}`"), span)
-                    .help(format!("`[{}:vars]` holds variables; hosts belong to `[{}]`", self.group, self.group)),
+                    .help(format!(
+                        "`[{}:vars]` holds variables; hosts belong to `[{}]`",
+                        self.group, self.group
+                    )),
             );
             return;
         };
@@ -167,7 +193,11 @@ impl Parser<'_, '_> {
             if known {
                 continue;
             }
-            let error = Diagnostic::error("undefined-group", format!("group `{name}` {what}, but nothing defines it"), span);
+            let error = Diagnostic::error(
+                "undefined-group",
+                format!("group `{name}` {what}, but nothing defines it"),
+                span,
+            );
             let near = super::pattern::near(&name, self.defined.iter().map(|d| &**d));
             self.reader.found.push(match near {
                 Some(near) => error.help(format!("did you mean `{near}`?")),
@@ -182,7 +212,10 @@ fn header(line: &str) -> Option<&str> {
     let (inner, tail) = line[1..].split_once(']')?;
     let tail = tail.trim();
     // `[fe80::1]:22` is a host, and so is `[a:b]c`.
-    if !tail.is_empty() && !tail.starts_with(['#', ';']) || inner.is_empty() || inner.contains(char::is_whitespace) {
+    if !tail.is_empty() && !tail.starts_with(['#', ';'])
+        || inner.is_empty()
+        || inner.contains(char::is_whitespace)
+    {
         return None;
     }
     let last_part = inner.rsplit_once(':').map_or("hosts", |(_, kind)| kind);

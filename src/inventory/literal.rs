@@ -154,7 +154,8 @@ impl Parser<'_> {
     }
 
     fn word(&mut self) -> Option<Yaml> {
-        for (word, value) in [("None", Yaml::Null), ("True", Yaml::Bool(true)), ("False", Yaml::Bool(false))] {
+        for (word, value) in [("None", Yaml::Null), ("True", Yaml::Bool(true)), ("False", Yaml::Bool(false))]
+        {
             if let Some(rest) = self.rest.strip_prefix(word)
                 && !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_')
             {
@@ -176,7 +177,8 @@ impl Parser<'_> {
             let Some(prefix) = prefix_length.map(|at| self.rest[..at].to_ascii_lowercase()) else { break };
             let raw = prefix.contains('r');
             let is_bytes = prefix.contains('b');
-            if !matches!(&*prefix, "" | "r" | "u" | "b" | "rb" | "br") || bytes.is_some_and(|b| b != is_bytes) {
+            if !matches!(&*prefix, "" | "r" | "u" | "b" | "rb" | "br") || bytes.is_some_and(|b| b != is_bytes)
+            {
                 return None;
             }
             bytes = Some(is_bytes);
@@ -293,7 +295,9 @@ fn number(written: &str, negative: bool) -> Option<Yaml> {
         let leading_zero = plain.len() > 1 && plain.starts_with('0') && plain.bytes().any(|b| b != b'0');
         return if leading_zero { None } else { plain.parse().ok().map(sign) };
     }
-    if !plain.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-')) || plain == "." {
+    if !plain.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'))
+        || plain == "."
+    {
         return None;
     }
     let number: f64 = plain.parse().ok()?;
@@ -317,10 +321,15 @@ mod tests {
             Yaml::Int(n) => n.to_string(),
             Yaml::Float(n) => format!("{n:?}"),
             Yaml::Str(s) | Yaml::Unsafe(s) | Yaml::Vault(s) => format!("{s:?}"),
-            Yaml::Seq(items) => format!("[{}]", items.iter().map(|i| show(&i.value)).collect::<Vec<_>>().join(",")),
+            Yaml::Seq(items) => {
+                format!("[{}]", items.iter().map(|i| show(&i.value)).collect::<Vec<_>>().join(","))
+            }
             Yaml::Map(map) => {
-                let entries: Vec<_> =
-                    map.entries.iter().map(|e| format!("{}:{}", show(&e.key.value), show(&e.value.value))).collect();
+                let entries: Vec<_> = map
+                    .entries
+                    .iter()
+                    .map(|e| format!("{}:{}", show(&e.key.value), show(&e.value.value)))
+                    .collect();
                 format!("{{{}}}", entries.join(","))
             }
         }

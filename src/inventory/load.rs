@@ -63,14 +63,24 @@ pub fn load(request: &Request<'_>, sources: &Sources, found: &mut Diagnostics) -
 }
 
 /// Reads `group_vars/` and `host_vars/` beside another playbook of the same run.
-pub fn load_playbook_vars(inventory: &mut Inventory, dir: &Path, vault: &Vault, sources: &Sources, found: &mut Diagnostics) {
+pub fn load_playbook_vars(
+    inventory: &mut Inventory,
+    dir: &Path,
+    vault: &Vault,
+    sources: &Sources,
+    found: &mut Diagnostics,
+) {
     let mut reader = Reader { sources, found, vault, plugins: &|_, _, _| None };
     inventory.add_vars_folder(Arc::new(VarsFolder::list(dir, Beside::Playbook)), &mut reader);
     inventory.finish();
 }
 
 fn add_list(inventory: &mut Inventory, list: &str, reader: &mut Reader<'_>) {
-    let span = Span { file: reader.sources.add(PathBuf::from("--inventory"), list.to_owned()), start: 0, end: list.len() as u32 };
+    let span = Span {
+        file: reader.sources.add(PathBuf::from("--inventory"), list.to_owned()),
+        start: 0,
+        end: list.len() as u32,
+    };
     for written in list.split(',').map(str::trim).filter(|h| !h.is_empty()) {
         match host_entry(written) {
             Ok(entry) => {
@@ -78,7 +88,11 @@ fn add_list(inventory: &mut Inventory, list: &str, reader: &mut Reader<'_>) {
                     inventory.add_host(&host, None);
                     inventory.add_member("ungrouped", &host);
                     if let Some(port) = entry.port {
-                        inventory.set_host_var(&host, "ansible_port".into(), Arc::new(Node { span, value: Yaml::Int(port.into()) }));
+                        inventory.set_host_var(
+                            &host,
+                            "ansible_port".into(),
+                            Arc::new(Node { span, value: Yaml::Int(port.into()) }),
+                        );
                     }
                 }
             }
@@ -124,7 +138,11 @@ fn add_file(inventory: &mut Inventory, path: &Path, reader: &mut Reader<'_>) {
             Ok(text) => file = reader.sources.add(content.path.clone(), text),
             Err(fault) => {
                 let span = Span { file, start: 0, end: 0 };
-                reader.found.push(Diagnostic::error("vault", format!("can't decrypt `{}`: {fault}", content.name), span));
+                reader.found.push(Diagnostic::error(
+                    "vault",
+                    format!("can't decrypt `{}`: {fault}", content.name),
+                    span,
+                ));
                 return;
             }
         }
@@ -148,7 +166,10 @@ fn add_yaml(inventory: &mut Inventory, file: SourceId, source: &Arc<PathBuf>, re
             Yaml::Null => "the inventory is empty",
             _ => "a YAML inventory must be a mapping of groups",
         };
-        reader.found.push(Diagnostic::error("inventory-shape", message, root.span).help("start with `all:` and `hosts:` below it"));
+        reader.found.push(
+            Diagnostic::error("inventory-shape", message, root.span)
+                .help("start with `all:` and `hosts:` below it"),
+        );
         return;
     };
     let Some(plugin) = map.get("plugin") else {
@@ -156,7 +177,11 @@ fn add_yaml(inventory: &mut Inventory, file: SourceId, source: &Arc<PathBuf>, re
         return;
     };
     let Some(name) = plugin.as_str() else {
-        reader.found.push(Diagnostic::error("inventory-plugin", "`plugin` must be the name of an inventory plugin", plugin.span));
+        reader.found.push(Diagnostic::error(
+            "inventory-plugin",
+            "`plugin` must be the name of an inventory plugin",
+            plugin.span,
+        ));
         return;
     };
     let fault = match (reader.plugins)(name, &root, source) {
@@ -196,8 +221,12 @@ fn warn_about_twins(inventory: &Inventory, reader: &mut Reader<'_>) {
             None => reader.whole_path(Path::new("--inventory")),
         };
         reader.found.push(
-            Diagnostic::warning("host-and-group", format!("`{}` is both a host and a group", host.name), span)
-                .help("a pattern with that name means the group; rename one of them"),
+            Diagnostic::warning(
+                "host-and-group",
+                format!("`{}` is both a host and a group", host.name),
+                span,
+            )
+            .help("a pattern with that name means the group; rename one of them"),
         );
     }
 }

@@ -9,11 +9,15 @@ use std::sync::{Arc, OnceLock};
 use indexmap::{IndexMap, IndexSet};
 
 use super::files::VarsFolder;
-use crate::source::Node;
+use crate::source::{Node, SourceId, Span, Yaml};
+use crate::template::Value;
 use crate::vars::Table;
 
 /// Names that stand for the controller when no inventory lists them.
 pub const LOCALHOST: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// The place of what nobody wrote; nothing ever reports it, since such a value can't be wrong.
+const NOWHERE: Span = Span { file: SourceId(0), start: 0, end: 0 };
 
 /// A host.
 #[derive(Debug, Clone)]
@@ -75,6 +79,8 @@ pub struct Inventory {
     /// The inventory sources as given, made absolute where they are paths.
     pub sources: Vec<String>,
     members: OnceLock<Arc<GroupHosts>>,
+    groups_value: OnceLock<Value>,
+    common: Arc<Table>,
 }
 
 /// The hosts of each group, those of its children included, in inventory order.
@@ -88,6 +94,8 @@ impl Default for Inventory {
             folders: Vec::new(),
             sources: Vec::new(),
             members: OnceLock::new(),
+            groups_value: OnceLock::new(),
+            common: Arc::default(),
         };
         inventory.group_mut("all");
         inventory.group_mut("ungrouped");
@@ -126,11 +134,30 @@ impl Inventory {
         })
     }
 
+    /// The magic variable `groups`: made once, however many steps look at it.
+    #[must_use]
+    pub fn groups_value(&self) -> Value {
+        let make = || {
+            let lists = self.members().iter().map(|(group, hosts)| {
+                (group.to_string(), hosts.iter().map(|h| Value::from(&**h)).collect::<Value>())
+            });
+            lists.collect()
+        };
+        self.groups_value.get_or_init(make).clone()
+    }
+
+    /// Variables of `all`, which a host outside of every inventory sees too.
+    #[must_use]
+    pub fn common_vars(&self) -> Arc<Table> {
+        Arc::clone(&self.common)
+    }
+
     /// Names of the groups that a host is in, directly or through children, without `all`; sorted, as `group_names` is.
     #[must_use]
     pub fn group_names(&self, host: &str) -> Vec<Arc<str>> {
         let Some(host) = self.hosts.get(host) else { return Vec::new() };
-        let mut names: Vec<Arc<str>> = self.ancestry(&host.groups).into_iter().filter(|n| &**n != "all").collect();
+        let mut names: Vec<Arc<str>> =
+            self.ancestry(&host.groups).into_iter().filter(|n| &**n != "all").collect();
         names.sort();
         names
     }
@@ -189,7 +216,6 @@ impl Inventory {
     pub fn set_group_var(&mut self, group: &str, name: Arc<str>, value: Arc<Node>) {
         let group = self.group_mut(group);
         if &*name == "ansible_group_priority" {
-            use crate::source::Yaml;
             group.priority = match &value.value {
                 Yaml::Int(number) => *number,
                 Yaml::Str(text) => text.trim().parse().unwrap_or(1),
@@ -204,8 +230,12 @@ impl Inventory {
     ///
     /// Must be called after changes and before the inventory is used; [`super::load`] and the run-time changes do.
     pub fn finish(&mut self) {
-        let orphans: Vec<Arc<str>> =
-            self.groups.values().filter(|g| g.parents.is_empty() && &*g.name != "all").map(|g| Arc::clone(&g.name)).collect();
+        let orphans: Vec<Arc<str>> = self
+            .groups
+            .values()
+            .filter(|g| g.parents.is_empty() && &*g.name != "all")
+            .map(|g| Arc::clone(&g.name))
+            .collect();
         for name in orphans {
             self.link("all", &name);
         }
@@ -228,6 +258,7 @@ impl Inventory {
         self.set_depths();
         self.compile();
         self.members = OnceLock::new();
+        self.groups_value = OnceLock::new();
     }
 
     /// Adds the implicit `localhost` under the name used, when no inventory lists it.
@@ -235,10 +266,14 @@ impl Inventory {
         if !LOCALHOST.contains(&name) || self.hosts.contains_key(name) {
             return false;
         }
-        let all = self.group_tables(&IndexSet::new());
+        let all = self.common_vars();
         let host = self.host_mut(name);
         host.implicit = true;
-        host.compiled = HostTables { groups: all, host: Arc::new(host.files.clone()) };
+        let local = Node { span: NOWHERE, value: Yaml::Str("local".into()) };
+        host.vars.set("ansible_connection".into(), Arc::new(local));
+        let mut own = host.vars.clone();
+        own.extend(&host.files);
+        host.compiled = HostTables { groups: all, host: Arc::new(own) };
         true
     }
 
@@ -270,7 +305,10 @@ impl Inventory {
             hosts.extend(found.hosts.iter().cloned());
             queue.extend(found.children.iter().map(|c| &**c));
         }
-        hosts.into_iter().filter(|h| group != "all" || self.hosts.get(h).is_none_or(|h| !h.implicit)).collect()
+        hosts
+            .into_iter()
+            .filter(|h| group != "all" || self.hosts.get(h).is_none_or(|h| !h.implicit))
+            .collect()
     }
 
     pub(super) fn host_mut(&mut self, name: &str) -> &mut Host {
@@ -386,6 +424,7 @@ impl Inventory {
             own.extend(&host.files);
             compiled.push(HostTables { groups, host: Arc::new(own) });
         }
+        self.common = self.group_tables(&IndexSet::new());
         for (host, tables) in self.hosts.values_mut().zip(compiled) {
             Arc::make_mut(host).compiled = tables;
         }
@@ -396,14 +435,20 @@ impl Inventory {
     /// The order is Ansible's default `VARIABLE_PRECEDENCE`: inventory `all`, inventory groups, `group_vars/all` of inventory and
     /// playbook, other `group_vars/` of inventory and playbook; groups by depth, then priority, then name.
     fn group_tables(&self, direct: &IndexSet<Arc<str>>) -> Arc<Table> {
-        let mut groups: Vec<&Arc<Group>> =
-            self.ancestry(direct).iter().filter(|n| &***n != "all").filter_map(|n| self.groups.get(n)).collect();
+        let mut groups: Vec<&Arc<Group>> = self
+            .ancestry(direct)
+            .iter()
+            .filter(|n| &***n != "all")
+            .filter_map(|n| self.groups.get(n))
+            .collect();
         groups.sort_by(|a, b| (a.depth, a.priority, &a.name).cmp(&(b.depth, b.priority, &b.name)));
         let mut table = Table::default();
         let all = self.groups.get("all");
-        all.into_iter().for_each(|all| table.extend(&all.vars));
+        if let Some(all) = all {
+            table.extend(&all.vars);
+        }
         groups.iter().for_each(|g| table.extend(&g.vars));
-        for all in all {
+        if let Some(all) = all {
             table.extend(&all.files_inventory);
             table.extend(&all.files_playbook);
         }

@@ -54,7 +54,10 @@ enum Kind {
 enum Matcher {
     Name(String),
     /// A wildcard or a `~regex`; `hosts_too` says whether hosts are matched when a group matched.
-    Pattern { regex: Regex, hosts_too: bool },
+    Pattern {
+        regex: Regex,
+        hosts_too: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +130,10 @@ impl Selection {
     /// Findings for a pattern at a place: warnings for terms that match nothing.
     #[must_use]
     pub fn warnings(&self, span: Span) -> Vec<Diagnostic> {
-        self.unmatched.iter().map(|(term, near)| unmatched(Diagnostic::warning, term, near.as_deref(), span)).collect()
+        self.unmatched
+            .iter()
+            .map(|(term, near)| unmatched(Diagnostic::warning, term, near.as_deref(), span))
+            .collect()
     }
 }
 
@@ -153,7 +159,8 @@ impl Term {
         };
         let rest = rest.trim();
         let regex = |source: &str| {
-            Regex::new(source).map_err(|e| PatternError::Regex { term: written.to_owned(), why: e.to_string() })
+            Regex::new(source)
+                .map_err(|e| PatternError::Regex { term: written.to_owned(), why: e.to_string() })
         };
         let (matcher, subscript) = if let Some(expression) = rest.strip_prefix('~') {
             (Matcher::Pattern { regex: regex(&format!("^(?:{expression})"))?, hosts_too: true }, None)
@@ -204,8 +211,11 @@ impl Term {
                     }
                 }
                 if !known || *hosts_too {
-                    let found: Vec<_> =
-                        inventory.hosts().filter(|h| !h.implicit && matches(&h.name)).map(|h| Arc::clone(&h.name)).collect();
+                    let found: Vec<_> = inventory
+                        .hosts()
+                        .filter(|h| !h.implicit && matches(&h.name))
+                        .map(|h| Arc::clone(&h.name))
+                        .collect();
                     known |= !found.is_empty();
                     hosts.extend(found);
                 }
@@ -338,11 +348,18 @@ impl Limit {
                 terms.push(term.to_owned());
                 continue;
             };
-            let id = sources
-                .read(&directory.join(path))
-                .map_err(|e| Diagnostic::error("limit-file", format!("can't read the limit file: {e}"), span))?;
+            let id = sources.read(&directory.join(path)).map_err(|e| {
+                Diagnostic::error("limit-file", format!("can't read the limit file: {e}"), span)
+            })?;
             let lines = sources.file(id);
-            terms.extend(lines.text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned));
+            terms.extend(
+                lines
+                    .text
+                    .lines()
+                    .map(str::trim)
+                    .filter(|l| !l.is_empty() && !l.starts_with('#'))
+                    .map(str::to_owned),
+            );
         }
         let pattern = Pattern::of(terms.iter().map(|t| &**t))
             .map_err(|fault| Diagnostic::error("limit", format!("bad `--limit`: {fault}"), span))?;

@@ -10,7 +10,7 @@ use super::reader::from_json;
 use crate::source::{Diagnostic, Node, Span};
 
 /// Variables as a plugin gives them.
-pub type PluginVars = serde_json::Map<String, serde_json::Value>;
+pub(super) type PluginVars = serde_json::Map<String, serde_json::Value>;
 
 /// What a plugin found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -36,7 +36,12 @@ impl Inventory {
     ///
     /// # Errors
     /// A loop in `children`, as a finding at `span`.
-    pub(super) fn add_plugin(&mut self, made: &PluginInventory, span: Span, source: &Arc<std::path::PathBuf>) -> Result<(), Diagnostic> {
+    pub(super) fn add_plugin(
+        &mut self,
+        made: &PluginInventory,
+        span: Span,
+        source: &Arc<std::path::PathBuf>,
+    ) -> Result<(), Diagnostic> {
         for (host, vars) in &made.hosts {
             self.add_host(host, Some(source));
             for (name, value) in vars {

@@ -16,7 +16,9 @@ pub(super) enum RangeError {
     Shape(String),
     #[error("the host range `[{0}]` has no end")]
     NoEnd(String),
-    #[error("begin and end of the host range `[{0}]` must have the same number of digits, because begin starts with 0")]
+    #[error(
+        "begin and end of the host range `[{0}]` must have the same number of digits, because begin starts with 0"
+    )]
     Width(String),
     #[error("the host range `[{0}]` begins after its end")]
     Order(String),
@@ -139,7 +141,18 @@ mod tests {
 
     #[test]
     fn senseless_ranges_are_refused() {
-        for text in ["a[1]", "a[1:]", "a[01:100]", "a[3:1]", "a[c:a]", "a[1:9:0]", "a[1:9:x]", "a[1:x]", "a[0:99999999]", "a[1:2"] {
+        for text in [
+            "a[1]",
+            "a[1:]",
+            "a[01:100]",
+            "a[3:1]",
+            "a[c:a]",
+            "a[1:9:0]",
+            "a[1:9:x]",
+            "a[1:x]",
+            "a[0:99999999]",
+            "a[1:2",
+        ] {
             assert!(host_entry(text).is_err(), "{text}");
         }
     }

@@ -51,11 +51,13 @@ impl Reader<'_> {
         let mut id = self.file(path)?;
         let file = self.sources.file(id);
         if is_vault(&file.text) {
-            let span = Span { file: id, start: 0, end: file.text.find('\n').unwrap_or(file.text.len()) as u32 };
+            let span =
+                Span { file: id, start: 0, end: file.text.find('\n').unwrap_or(file.text.len()) as u32 };
             match self.vault.decrypt(&file.text) {
                 Ok(text) => id = self.sources.add(file.path.clone(), text),
                 Err(fault) => {
-                    let error = Diagnostic::error("vault", format!("can't decrypt `{}`: {fault}", file.name), span);
+                    let error =
+                        Diagnostic::error("vault", format!("can't decrypt `{}`: {fault}", file.name), span);
                     self.found.push(match fault.help() {
                         Some(help) => error.help(help),
                         None => error,
@@ -70,8 +72,12 @@ impl Reader<'_> {
             Yaml::Null => None,
             _ => {
                 self.found.push(
-                    Diagnostic::error("vars-file", "a vars file must hold a mapping of names to values", node.span)
-                        .help("write `name: value` lines"),
+                    Diagnostic::error(
+                        "vars-file",
+                        "a vars file must hold a mapping of names to values",
+                        node.span,
+                    )
+                    .help("write `name: value` lines"),
                 );
                 None
             }

@@ -63,7 +63,9 @@ impl Inventory {
 
     fn add_one(&mut self, new: &NewHost, at: Span, reader: &mut Reader<'_>) -> bool {
         let (name, port) = match host_entry(&new.name) {
-            Ok(entry) if entry.names.len() == 1 && !new.name.contains('[') => (entry.names[0].clone(), entry.port),
+            Ok(entry) if entry.names.len() == 1 && !new.name.contains('[') => {
+                (entry.names[0].clone(), entry.port)
+            }
             _ => (new.name.clone(), None),
         };
         let mut changed = self.add_host(&name, None);
@@ -71,9 +73,11 @@ impl Inventory {
             self.add_member("all", &name);
             self.read_late_host(&name, reader);
         }
-        let port = port.map(|p| (Arc::from("ansible_port"), Arc::new(Node { span: at, value: Yaml::Int(p.into()) })));
+        let port = port
+            .map(|p| (Arc::from("ansible_port"), Arc::new(Node { span: at, value: Yaml::Int(p.into()) })));
         for (var, value) in port.iter().chain(&new.vars) {
-            let same = self.host(&name).and_then(|h| h.vars.get(var)).is_some_and(|old| old.value == value.value);
+            let same =
+                self.host(&name).and_then(|h| h.vars.get(var)).is_some_and(|old| old.value == value.value);
             if !same {
                 changed = true;
                 self.set_host_var(&name, Arc::clone(var), Arc::clone(value));

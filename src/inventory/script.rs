@@ -24,8 +24,11 @@ pub(super) fn add(inventory: &mut Inventory, path: &Path, source: &Arc<PathBuf>,
     add_list(inventory, &list, span, source, reader);
     // Without `_meta` the script wants one call a host.
     if list.get("_meta").is_none() {
-        let hosts: Vec<Arc<str>> =
-            inventory.hosts().filter(|h| h.source.as_ref() == Some(source)).map(|h| Arc::clone(&h.name)).collect();
+        let hosts: Vec<Arc<str>> = inventory
+            .hosts()
+            .filter(|h| h.source.as_ref() == Some(source))
+            .map(|h| Arc::clone(&h.name))
+            .collect();
         for host in hosts {
             if let Some((vars, span)) = call(path, &["--host", &host], reader) {
                 set_host_vars(inventory, &host, &vars, span);
@@ -35,10 +38,22 @@ pub(super) fn add(inventory: &mut Inventory, path: &Path, source: &Arc<PathBuf>,
 }
 
 /// Adds groups and `_meta.hostvars`.
-pub(super) fn add_list(inventory: &mut Inventory, list: &Map<String, Value>, span: Span, source: &Arc<PathBuf>, reader: &mut Reader<'_>) {
+pub(super) fn add_list(
+    inventory: &mut Inventory,
+    list: &Map<String, Value>,
+    span: Span,
+    source: &Arc<PathBuf>,
+    reader: &mut Reader<'_>,
+) {
     for (group, body) in list.iter().filter(|(name, _)| *name != "_meta") {
         inventory.add_group(group);
-        let wrong = |what: &str| Diagnostic::error("script-inventory", format!("group `{group}` of the inventory script: {what}"), span);
+        let wrong = |what: &str| {
+            Diagnostic::error(
+                "script-inventory",
+                format!("group `{group}` of the inventory script: {what}"),
+                span,
+            )
+        };
         match body {
             Value::Array(hosts) => {
                 add_hosts(inventory, group, hosts, source);
@@ -61,7 +76,11 @@ pub(super) fn add_list(inventory: &mut Inventory, list: &Map<String, Value>, spa
                     None | Some(Value::Null) => {}
                     Some(Value::Object(vars)) => {
                         for (name, value) in vars {
-                            inventory.set_group_var(group, Arc::from(&**name), Arc::new(from_json(value, span)));
+                            inventory.set_group_var(
+                                group,
+                                Arc::from(&**name),
+                                Arc::new(from_json(value, span)),
+                            );
                         }
                     }
                     Some(_) => reader.found.push(wrong("`vars` must be an object")),
@@ -118,30 +137,51 @@ fn call(path: &Path, args: &[&str], reader: &mut Reader<'_>) -> Option<(Map<Stri
         Ok(output) => output,
         Err(fault) => {
             let help = "an inventory file that is no script must not be executable: `chmod -x` it".to_owned();
-            fail("script-inventory", format!("can't run the inventory script: {fault}"), String::new(), Some(help));
+            fail(
+                "script-inventory",
+                format!("can't run the inventory script: {fault}"),
+                String::new(),
+                Some(help),
+            );
             return None;
         }
     };
     let errors = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     if !output.status.success() {
         let last = errors.lines().last().unwrap_or("it wrote no message").to_owned();
-        fail("script-inventory", format!("the inventory script ended with {}: {last}", output.status), errors, None);
+        fail(
+            "script-inventory",
+            format!("the inventory script ended with {}: {last}", output.status),
+            errors,
+            None,
+        );
         return None;
     }
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     // An empty answer to `--host` means no variables.
-    let parsed = if text.trim().is_empty() { Ok(Value::Object(Map::new())) } else { serde_json::from_str(&text) };
+    let parsed =
+        if text.trim().is_empty() { Ok(Value::Object(Map::new())) } else { serde_json::from_str(&text) };
     match parsed {
         Ok(Value::Object(map)) => {
             let span = Span { file: reader.sources.add(PathBuf::from(&shown), text), start: 0, end: 0 };
             Some((map, span))
         }
         Ok(_) => {
-            fail("script-inventory", "the inventory script printed JSON that is no object".into(), text, None);
+            fail(
+                "script-inventory",
+                "the inventory script printed JSON that is no object".into(),
+                text,
+                None,
+            );
             None
         }
         Err(fault) => {
-            fail("script-inventory", format!("the inventory script printed no valid JSON: {fault}"), text, None);
+            fail(
+                "script-inventory",
+                format!("the inventory script printed no valid JSON: {fault}"),
+                text,
+                None,
+            );
             None
         }
     }

@@ -41,8 +41,12 @@ impl Adder<'_, '_> {
             Yaml::Map(map) => map,
             _ => {
                 self.reader.found.push(
-                    Diagnostic::error("inventory-group", format!("group `{name}` must be a mapping"), body.span)
-                        .help("a group has `hosts`, `vars` and `children`, each a mapping"),
+                    Diagnostic::error(
+                        "inventory-group",
+                        format!("group `{name}` must be a mapping"),
+                        body.span,
+                    )
+                    .help("a group has `hosts`, `vars` and `children`, each a mapping"),
                 );
                 return;
             }
@@ -53,7 +57,8 @@ impl Adder<'_, '_> {
             for (item_name, item) in section {
                 match &*key {
                     "vars" => {
-                        let value = item.cloned().unwrap_or(Node { span: entry.value.span, value: Yaml::Null });
+                        let value =
+                            item.cloned().unwrap_or(Node { span: entry.value.span, value: Yaml::Null });
                         self.inventory.set_group_var(name, item_name, Arc::new(value));
                     }
                     "children" => {
@@ -67,7 +72,13 @@ impl Adder<'_, '_> {
     }
 
     /// The entries of `hosts`, `vars` or `children`; one bare name stands for itself.
-    fn section<'n>(&mut self, group: &str, key: &str, key_node: &Node, value: &'n Node) -> Option<Vec<(Arc<str>, Option<&'n Node>)>> {
+    fn section<'n>(
+        &mut self,
+        group: &str,
+        key: &str,
+        key_node: &Node,
+        value: &'n Node,
+    ) -> Option<Vec<(Arc<str>, Option<&'n Node>)>> {
         if !KEYS.contains(&key) {
             let mut warning = Diagnostic::warning(
                 "inventory-key",
@@ -88,8 +99,12 @@ impl Adder<'_, '_> {
             Yaml::Str(name) if key != "vars" => Some(vec![(Arc::clone(name), None)]),
             Yaml::Seq(_) if key != "vars" => {
                 self.reader.found.push(
-                    Diagnostic::error("inventory-group", format!("`{key}` of group `{group}` must be a mapping, not a list"), value.span)
-                        .help("write `name:` for each, without the `-`"),
+                    Diagnostic::error(
+                        "inventory-group",
+                        format!("`{key}` of group `{group}` must be a mapping, not a list"),
+                        value.span,
+                    )
+                    .help("write `name:` for each, without the `-`"),
                 );
                 None
             }
@@ -118,8 +133,12 @@ impl Adder<'_, '_> {
             Some(Yaml::Map(map)) => &map.entries,
             Some(_) => {
                 self.reader.found.push(
-                    Diagnostic::error("inventory-host", format!("host `{written}` must be a mapping of variables"), span)
-                        .help(format!("write `{written}:` or `{written}: {{name: value}}`")),
+                    Diagnostic::error(
+                        "inventory-host",
+                        format!("host `{written}` must be a mapping of variables"),
+                        span,
+                    )
+                    .help(format!("write `{written}:` or `{written}: {{name: value}}`")),
                 );
                 return;
             }
