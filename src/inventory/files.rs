@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::model::Inventory;
+use super::model::{Inventory, LOCALHOST};
 use super::reader::Reader;
 use crate::vars::Table;
 
@@ -81,6 +81,10 @@ impl Inventory {
         let hosts: Vec<Arc<str>> = self.hosts().map(|h| Arc::clone(&h.name)).collect();
         for host in hosts {
             self.read_host_files(&folder, &host, reader);
+        }
+        for name in LOCALHOST.into_iter().filter(|n| self.host(n).is_none()).collect::<Vec<_>>() {
+            let table = folder.vars_of("host_vars", &folder.hosts, name, reader);
+            self.local_files.entry(name).or_default().extend(&table);
         }
         self.folders.push(folder);
     }

@@ -14,6 +14,8 @@ mod range;
 mod reader;
 mod runtime;
 mod script;
+#[cfg(test)]
+mod tests;
 mod yaml;
 
 pub use load::{Request, load, load_playbook_vars};

@@ -76,6 +76,8 @@ pub struct Inventory {
     groups: IndexMap<Arc<str>, Arc<Group>>,
     /// Where files for hosts and groups that come later (`add_host`) are found.
     pub(super) folders: Vec<Arc<VarsFolder>>,
+    /// `host_vars/` of names that may become an implicit localhost, read with the rest so that errors come early.
+    pub(super) local_files: HashMap<&'static str, Table>,
     /// The inventory sources as given, made absolute where they are paths.
     pub sources: Vec<String>,
     members: OnceLock<Arc<GroupHosts>>,
@@ -92,6 +94,7 @@ impl Default for Inventory {
             hosts: IndexMap::new(),
             groups: IndexMap::new(),
             folders: Vec::new(),
+            local_files: HashMap::new(),
             sources: Vec::new(),
             members: OnceLock::new(),
             groups_value: OnceLock::new(),
@@ -267,8 +270,10 @@ impl Inventory {
             return false;
         }
         let all = self.common_vars();
+        let files = self.local_files.get(name).cloned().unwrap_or_default();
         let host = self.host_mut(name);
         host.implicit = true;
+        host.files = files;
         let local = Node { span: NOWHERE, value: Yaml::Str("local".into()) };
         host.vars.set("ansible_connection".into(), Arc::new(local));
         let mut own = host.vars.clone();
