@@ -4,7 +4,12 @@
 //! Called by: modules and the server.
 
 pub mod accounts;
+pub mod attributes;
+pub mod checksum;
+pub mod diff;
 pub mod glob;
+pub mod mode;
+pub mod write;
 
 /// Expands `~`, `~user`, `$NAME` and `${NAME}` as a shell with this environment would; unknown names stay.
 #[must_use]
