@@ -4,6 +4,14 @@
 //! themselves. Must not: know playbooks, templates or inventories; print anything outside the protocol.
 //! Called by: the static binary on hosts, and by the controller (module catalogue and protocol).
 
+pub mod files;
 pub mod modules;
 pub mod options;
 pub mod protocol;
+pub mod runner;
+pub mod server;
+pub mod spool;
+#[cfg(test)]
+mod testing;
+pub mod times;
+pub mod words;
