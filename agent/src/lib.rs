@@ -4,6 +4,8 @@
 //! themselves. Must not: know playbooks, templates or inventories; print anything outside the protocol.
 //! Called by: the static binary on hosts, and by the controller (module catalogue and protocol).
 
+pub mod facts;
 pub mod modules;
 pub mod options;
 pub mod protocol;
+pub mod system;

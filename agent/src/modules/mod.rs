@@ -4,6 +4,8 @@
 //! Must not: let a module print, or let check mode reach an `apply`.
 //! Called by: the agent for each step; the controller reads the specs.
 
+pub mod setup;
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
