@@ -7,5 +7,6 @@
 pub mod facts;
 pub mod modules;
 pub mod options;
+pub mod packages;
 pub mod protocol;
 pub mod system;

@@ -4,7 +4,9 @@
 //! Must not: let a module print, or let check mode reach an `apply`.
 //! Called by: the agent for each step; the controller reads the specs.
 
+pub mod service;
 pub mod setup;
+pub mod systemd;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};

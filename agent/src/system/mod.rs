@@ -6,6 +6,7 @@
 
 pub mod root;
 pub mod run;
+pub mod systemctl;
 pub mod write;
 
 #[cfg(test)]
