@@ -4,6 +4,7 @@
 //! Must not: let a module print, or let check mode reach an `apply`.
 //! Called by: the agent for each step; the controller reads the specs.
 
+pub mod apt;
 pub mod service;
 pub mod setup;
 pub mod systemd;
