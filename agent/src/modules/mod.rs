@@ -5,9 +5,14 @@
 //! Called by: the agent for each step; the controller reads the specs.
 
 pub mod apt;
+pub mod group;
+pub mod hostname;
+pub mod package;
 pub mod service;
 pub mod setup;
 pub mod systemd;
+pub mod user;
+pub mod yum;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};

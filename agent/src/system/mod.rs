@@ -4,6 +4,7 @@
 //! Must not: decide what a task changes.
 //! Called by: the modules and the facts.
 
+pub mod accounts;
 pub mod root;
 pub mod run;
 pub mod systemctl;
