@@ -19,6 +19,12 @@ use serde_json::{Map, Value};
 
 use crate::options::Spec;
 
+pub mod command;
+mod driver;
+
+pub(crate) use driver::failed;
+pub use driver::{Entry, catalogue, find};
+
 /// A module: `inspect` reads the host and says what it would change, `apply` makes that change.
 pub trait Module {
     /// Options and limits.
@@ -67,6 +73,60 @@ pub struct Outcome {
 pub struct Fault {
     pub msg: String,
     pub values: Map<String, Value>,
+}
+
+impl Fault {
+    /// A fault with only a message.
+    pub fn new(msg: impl Into<String>) -> Self {
+        Self { msg: msg.into(), values: Map::new() }
+    }
+
+    /// Adds a return value to the failed result.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.values.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// A failed operation on a path, in the words that say what to do about it.
+    #[must_use]
+    pub fn io(doing: &str, path: impl AsRef<std::path::Path>, error: &std::io::Error) -> Self {
+        let path = path.as_ref().display();
+        Self::new(match error.kind() {
+            std::io::ErrorKind::StorageFull => format!("cannot {doing} `{path}`: no space left on `{path}`"),
+            _ => format!("cannot {doing} `{path}`: {}", plain(error)),
+        })
+    }
+}
+
+/// The system's words for an error, without Rust's `(os error 2)`.
+#[must_use]
+pub fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error ").next().unwrap_or_default();
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
+impl Outcome {
+    /// An outcome that changes nothing and says nothing.
+    #[must_use]
+    pub fn same() -> Self {
+        Self::default()
+    }
+
+    /// An outcome that changes something.
+    #[must_use]
+    pub fn changed() -> Self {
+        Self { changed: true, ..Self::default() }
+    }
+
+    /// Adds a return value.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.values.insert(name.to_owned(), value.into());
+        self
+    }
 }
 
 /// The module's view of the host it runs on: everything that is not the file system.

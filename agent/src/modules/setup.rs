@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Fault, Host, Inspection, Module, Outcome};
 use crate::facts::{self, Request, Subset};
+use crate::files::glob::fnmatch;
 use crate::options::{Opt, Spec};
 use crate::system::fault;
 
@@ -83,24 +84,8 @@ fn filtered(facts: Map<String, Value>, patterns: &[String]) -> Result<Map<String
         .collect())
 }
 
-/// A shell pattern as a regular expression over the whole name.
 fn glob(pattern: &str) -> Result<Regex, Fault> {
-    let mut text = String::from("^");
-    let mut characters = pattern.chars();
-    while let Some(c) = characters.next() {
-        match c {
-            '*' => text.push_str(".*"),
-            '?' => text.push('.'),
-            '[' if characters.as_str().contains(']') => {
-                let set: String = characters.by_ref().take_while(|c| *c != ']').collect();
-                let (not, set) = set.strip_prefix('!').map_or(("", set.as_str()), |rest| ("^", rest));
-                text.push_str(&format!("[{not}{}]", set.replace('\\', "\\\\")));
-            }
-            c => text.push_str(&regex::escape(&c.to_string())),
-        }
-    }
-    text.push('$');
-    Regex::new(&text).map_err(|e| fault(format!("`filter` of `setup` is no pattern: {e}")))
+    fnmatch(pattern).ok_or_else(|| fault(format!("`filter` of `setup` is no pattern: `{pattern}`")))
 }
 
 #[cfg(test)]

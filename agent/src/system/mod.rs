@@ -61,7 +61,7 @@ pub fn link_name(path: impl AsRef<Path>) -> Option<String> {
 /// A fault with just a message.
 #[must_use]
 pub fn fault(msg: impl Into<String>) -> Fault {
-    Fault { msg: msg.into(), values: Map::new() }
+    Fault::new(msg)
 }
 
 /// A fault that carries return values beside its message.
