@@ -15,7 +15,19 @@ use crate::protocol::StepResult;
 /// What stands in a result for the value of a secret option; Ansible's word.
 const HIDDEN: &str = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER";
 
-static CATALOGUE: &[Entry] = &[entry::<super::command::Command>(), entry::<super::command::Shell>()];
+static CATALOGUE: &[Entry] = &[
+    entry::<super::command::Command>(),
+    entry::<super::command::Shell>(),
+    entry::<super::apt::Apt>(),
+    entry::<super::group::Group>(),
+    entry::<super::hostname::Hostname>(),
+    entry::<super::package::Package>(),
+    entry::<super::service::Service>(),
+    entry::<super::setup::Setup>(),
+    entry::<super::systemd::Systemd>(),
+    entry::<super::user::User>(),
+    entry::<super::yum::Yum>(),
+];
 
 /// Every module of the agent.
 #[must_use]
