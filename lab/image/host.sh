@@ -27,7 +27,8 @@ mount -t overlay overlay -o "lowerdir=$HOST_LAYERS,upperdir=upper,workdir=work,v
 unshare --net=net true
 in_net() { nsenter --net=net "$@"; }
 in_net ip link set lo up
-in_net ip link add eth0 type veth peer name "$HOST_LINK" netns $$
+# Always the same hardware address: the machine and the other hosts remember the one they saw last for half a minute.
+in_net ip link add eth0 address "$HOST_MAC" type veth peer name "$HOST_LINK" netns $$
 in_net ip address add "$HOST_ADDRESS" dev eth0
 in_net ip link set eth0 up
 ip link set "$HOST_LINK" alias "dcos-play lab host $HOST_NAME" master "$HOST_BRIDGE" up

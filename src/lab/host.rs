@@ -171,6 +171,7 @@ impl Host<'_> {
             .env("HOST_LAYERS", images.layers(self.spec.image))
             .env("HOST_LINK", self.link())
             .env("HOST_NAME", &self.spec.name)
+            .env("HOST_MAC", mac(self.spec.address))
             .env("HOST_ADDRESS", format!("{}/{}", self.spec.address, spec.network.prefix()))
             .env("HOST_BRIDGE", self.lab.bridge().name)
             .env("HOST_GATEWAY", spec.network.gateway().to_string())
@@ -314,6 +315,12 @@ impl Host<'_> {
             0o644,
         )
     }
+}
+
+/// A hardware address that belongs to the address for good, from the range for local use.
+fn mac(address: Ipv4Addr) -> String {
+    let [a, b, c, d] = address.octets();
+    format!("02:dc:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
 /// Reads `NSpid` of a process's status: its ids from the outer to the inner namespace.
