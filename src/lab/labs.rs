@@ -1,5 +1,6 @@
 //! A lab as a whole: bringing it up, asking after it, acting on its hosts, taking it down without a trace.
 
+use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
@@ -90,7 +91,7 @@ impl Lab {
     pub fn up(&self, progress: &dyn Progress) -> Result<(), LabError> {
         require_root_and_programs()?;
         let hierarchies = cgroup::hierarchies()?;
-        let _lock = self.lock()?;
+        let _lock = self.lock(progress)?;
         self.check_record()?;
         let bridge = self.bridge();
         fs_err::create_dir_all(self.folder())?;
@@ -101,27 +102,37 @@ impl Lab {
         }
         self.stop_strangers(&hierarchies, progress)?;
 
-        let hosts = self.hosts(&hierarchies);
+        // The content of the web server needs neither the image nor a host.
+        std::thread::scope(|scope| {
+            let served = scope.spawn(|| match &self.spec.www {
+                Some(www) => {
+                    www::ensure(self, www, &Cgroup::new(&hierarchies, &self.spec.name, WWW), progress)
+                }
+                None => Ok(()),
+            });
+            self.boot_missing(&hierarchies, progress)?;
+            match served.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
+    fn boot_missing(&self, hierarchies: &[PathBuf], progress: &dyn Progress) -> Result<(), LabError> {
+        let hosts = self.hosts(hierarchies);
         let recipe = recipe_hash();
-        let waiting: Vec<&Host<'_>> = in_parallel(&hosts, |host| {
-            let state = host.state();
-            let outdated = host.outdated(&recipe);
-            Ok(match (state, outdated) {
-                (HostState::Up | HostState::CutOff, None) => None,
-                _ => Some(host),
-            })
-        })?
-        .into_iter()
-        .flatten()
-        .collect();
-        if !waiting.is_empty() {
-            let images = Images::ensure(&self.dirs, progress)?;
-            keys::prepare(&self.spec, &self.dirs)?;
-            in_parallel(&waiting, |host| self.bring_up(host, &images, progress))?;
+        let missing = in_parallel(&hosts, |host| {
+            let fine =
+                matches!(host.state(), HostState::Up | HostState::CutOff) && host.outdated(&recipe).is_none();
+            Ok((!fine).then_some(host))
+        })?;
+        let missing: Vec<&Host<'_>> = missing.into_iter().flatten().collect();
+        if missing.is_empty() {
+            return Ok(());
         }
-        if let Some(www) = &self.spec.www {
-            www::ensure(self, www, &Cgroup::new(&hierarchies, &self.spec.name, WWW), progress)?;
-        }
+        let images = Images::ensure(&self.dirs, progress)?;
+        keys::prepare(&self.spec, &self.dirs)?;
+        in_parallel(&missing, |host| self.bring_up(host, &images, progress))?;
         Ok(())
     }
 
@@ -141,7 +152,7 @@ impl Lab {
     pub fn start_host(&self, name: &str, progress: &dyn Progress) -> Result<(), LabError> {
         require_root_and_programs()?;
         self.known(name)?;
-        let _lock = self.lock()?;
+        let _lock = self.lock(progress)?;
         self.check_record()?;
         let hierarchies = cgroup::hierarchies()?;
         let host = self.host(name, &hierarchies)?;
@@ -156,6 +167,7 @@ impl Lab {
 
     /// Shuts one host down; `Kill` ends it as if its power went.
     pub fn stop_host(&self, name: &str, how: Stop, progress: &dyn Progress) -> Result<(), LabError> {
+        require_root_and_programs()?;
         let hierarchies = cgroup::hierarchies()?;
         let host = self.host(name, &hierarchies)?;
         if how == Stop::ShutDown && host.cgroup.is_alive() {
@@ -174,6 +186,7 @@ impl Lab {
 
     /// Reboots one host and waits until its sshd answers under a new boot id.
     pub fn reboot_host(&self, name: &str, progress: &dyn Progress) -> Result<(), LabError> {
+        require_root_and_programs()?;
         let hierarchies = cgroup::hierarchies()?;
         let host = self.host(name, &hierarchies)?;
         let started = Instant::now();
@@ -204,9 +217,10 @@ impl Lab {
 
     /// Ends one host, throws its disk away and boots it anew, with the keys and the address it had.
     pub fn reset_host(&self, name: &str, progress: &dyn Progress) -> Result<(), LabError> {
+        require_root_and_programs()?;
         self.stop_host(name, Stop::Kill, progress)?;
         {
-            let _lock = self.lock()?;
+            let _lock = self.lock(progress)?;
             let hierarchies = cgroup::hierarchies()?;
             self.host(name, &hierarchies)?.wipe()?;
         }
@@ -216,11 +230,13 @@ impl Lab {
 
     /// Drops all packets to and from the host, which keeps running. Lasts over reboots, until [`Lab::reconnect`].
     pub fn cut_off(&self, name: &str) -> Result<(), LabError> {
+        require_root_and_programs()?;
         self.host(name, &cgroup::hierarchies()?)?.set_cut(true)
     }
 
     /// Lets the host's packets pass again.
     pub fn reconnect(&self, name: &str) -> Result<(), LabError> {
+        require_root_and_programs()?;
         self.host(name, &cgroup::hierarchies()?)?.set_cut(false)
     }
 
@@ -236,12 +252,17 @@ impl Lab {
 
     /// Prepares a program in the host as root, past the network; the caller decides about input and output.
     pub fn exec_command(&self, name: &str, argv: &[String]) -> Result<Command, LabError> {
+        require_root_and_programs()?;
         self.host(name, &cgroup::hierarchies()?)?.command(argv)
     }
 
     /// Prepares an ssh to the host.
     pub fn ssh_command(&self, name: &str, user: &str, argv: &[String]) -> Result<Command, LabError> {
         let host = self.known(name)?;
+        // Without the bridge the address would be looked for in other networks, and might be somebody's.
+        if !self.bridge().exists() {
+            return Err(LabError::HostDown { host: name.to_owned() });
+        }
         let mut command = Command::new("ssh");
         command.arg("-i").arg(self.dirs.key(&self.spec.name));
         for option in ssh_options(&self.dirs.known_hosts(&self.spec.name)) {
@@ -256,23 +277,43 @@ impl Lab {
         require_root_and_programs()?;
         let hierarchies = cgroup::hierarchies()?;
         {
-            let _lock = self.lock()?;
+            let _lock = self.lock(progress)?;
             self.stop_all(&hierarchies, progress)?;
             self.bridge().delete()?;
             cgroup::remove_lab(&hierarchies, &self.spec.name)?;
             remove_all(&self.folder())?;
             if images == KeepImages::No {
-                image::purge(&self.dirs)?;
+                match self.another_lab()? {
+                    None => image::purge(&self.dirs)?,
+                    Some(lab) => {
+                        progress.on_event(&LabEvent::Note(&format!(
+                            "the images stay, since lab `{lab}` runs on them"
+                        )));
+                    }
+                }
             }
             fs_err::remove_file(self.dirs.lock(&self.spec.name))?;
         }
-        // After the last lab the folders of all labs go too; with another lab inside they stay.
-        for folder in [Some(self.dirs.state()), self.dirs.state().parent()].into_iter().flatten() {
-            if fs_err::remove_dir(folder).is_err() {
-                break;
+        // After the last lab the folders of all labs go too; with another lab or images inside they stay.
+        for folder in [self.dirs.state(), self.dirs.cache()] {
+            for folder in [Some(folder), folder.parent()].into_iter().flatten() {
+                if fs_err::remove_dir(folder).is_err() {
+                    break;
+                }
             }
         }
         Ok(())
+    }
+
+    /// A lab of this user besides this one.
+    fn another_lab(&self) -> Result<Option<String>, LabError> {
+        for entry in fs_err::read_dir(self.dirs.state())? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() && entry.file_name() != *self.spec.name {
+                return Ok(Some(entry.file_name().to_string_lossy().into_owned()));
+            }
+        }
+        Ok(None)
     }
 
     fn bring_up(&self, host: &Host<'_>, images: &Images, progress: &dyn Progress) -> Result<(), LabError> {
@@ -378,7 +419,7 @@ impl Lab {
     }
 
     /// Waits until nobody else changes this lab.
-    fn lock(&self) -> Result<fs_err::File, LabError> {
+    fn lock(&self, progress: &dyn Progress) -> Result<fs_err::File, LabError> {
         let path = self.dirs.lock(&self.spec.name);
         loop {
             fs_err::create_dir_all(self.dirs.state())?;
@@ -387,7 +428,16 @@ impl Lab {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 other => other?,
             };
-            file.file().lock()?;
+            match file.file().try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    progress.on_event(&LabEvent::Note(
+                        "another dcos-play works on this lab; waiting for it to end",
+                    ));
+                    file.file().lock()?;
+                }
+                Err(TryLockError::Error(error)) => return Err(error.into()),
+            }
             // Whoever takes a lab down removes the lock with it; then this one guards nothing.
             if fs_err::metadata(&path)
                 .is_ok_and(|now| file.metadata().is_ok_and(|held| held.ino() == now.ino()))

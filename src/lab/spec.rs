@@ -83,7 +83,8 @@ pub struct WwwSpec {
 /// Where the content of the web server comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WwwSource {
-    /// A script that is called with the folder to fill, whenever something beside it changed.
+    /// A script that is called with the folder to fill each time the lab is brought up. When the folder is up to date it
+    /// must see so itself and do nothing.
     Build(PathBuf),
     /// A folder, served as it is.
     Dir(PathBuf),
@@ -440,4 +441,200 @@ pub(super) fn nearest<'a>(wanted: &str, known: impl Iterator<Item = &'a String>)
         .filter(|(distance, name)| *distance <= name.len().max(3) / 3)
         .min()
         .map(|(_, name)| name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(yaml: &str) -> Result<LabSpec, SpecError> {
+        let config = serde_norway::from_str(yaml)
+            .map_err(|source| SpecError::Shape { path: PathBuf::from("lab.yml"), source })?;
+        LabSpec::resolve(config, "lab", Path::new("inventory"))
+    }
+
+    fn spec(yaml: &str) -> LabSpec {
+        resolve(yaml).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn message(yaml: &str) -> String {
+        resolve(yaml).expect_err("a mistake").to_string()
+    }
+
+    fn addresses(spec: &LabSpec) -> Vec<String> {
+        spec.hosts.iter().map(|host| format!("{} {}", host.name, host.address)).collect()
+    }
+
+    #[test]
+    fn shipped_inventory_has_a_cluster_of_seven() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("inventory/lab.yml");
+        let spec = LabSpec::read(&path).expect("the shipped file");
+        assert_eq!(spec.name, "lab");
+        assert_eq!(
+            addresses(&spec),
+            [
+                "bootstrap1 10.77.0.10",
+                "master1 10.77.0.11",
+                "master2 10.77.0.12",
+                "master3 10.77.0.13",
+                "agent1 10.77.0.21",
+                "agent2 10.77.0.22",
+                "public1 10.77.0.31",
+            ]
+        );
+        assert_eq!(spec.groups["agents"].children, ["private_agents", "public_agents"]);
+        assert_eq!(spec.groups["masters"].hosts, ["master1", "master2", "master3"]);
+        assert_eq!(spec.groups["dcos"].children, ["bootstrap", "masters", "agents"]);
+    }
+
+    #[test]
+    fn counted_hosts_take_the_group_name_unless_told() {
+        let spec = spec("{plugin: lab, groups: {web: {count: 2}, masters: {count: 1, name: master}}}");
+        assert_eq!(addresses(&spec), ["web1 10.77.0.10", "web2 10.77.0.11", "master1 10.77.0.12"]);
+    }
+
+    #[test]
+    fn hosts_without_address_take_the_lowest_free_ones() {
+        let spec = spec("{plugin: lab, groups: {a: {hosts: [x, y]}, b: {hosts: {z: 10, w: 10.77.0.12}}}}");
+        assert_eq!(addresses(&spec), ["x 10.77.0.11", "y 10.77.0.13", "z 10.77.0.10", "w 10.77.0.12"]);
+    }
+
+    #[test]
+    fn small_network_is_used_up_to_its_last_address() {
+        let small = "{plugin: lab, network: 10.9.0.0/28, groups: {a: {count: COUNT}}}";
+        let all = spec(&small.replace("COUNT", "13"));
+        assert_eq!(all.hosts.last().map(|host| host.address.to_string()).as_deref(), Some("10.9.0.9"));
+        assert_eq!(
+            message(&small.replace("COUNT", "14")),
+            "10.9.0.0/28 has no free address for host `a14`; take a larger network"
+        );
+    }
+
+    #[test]
+    fn nearest_setting_of_image_and_docker_wins() {
+        let spec = spec(
+            "{plugin: lab, defaults: {image: bare}, groups: {
+               a: {hosts: [one]},
+               b: {image: standard, docker: true, hosts: {two: 20, three: {image: bare, docker: false}}}}}",
+        );
+        let got: Vec<_> = spec
+            .hosts
+            .iter()
+            .map(|host| (host.name.as_str(), host.image.name(), host.docker_capable))
+            .collect();
+        assert_eq!(got, [("one", "bare", false), ("two", "standard", true), ("three", "bare", false)]);
+    }
+
+    #[test]
+    fn host_described_once_can_be_named_in_other_groups() {
+        let spec = spec("{plugin: lab, groups: {all_of_them: {hosts: [a, b]}, some: {hosts: {b: 44}}}}");
+        assert_eq!(addresses(&spec), ["a 10.77.0.10", "b 10.77.0.44"]);
+        assert_eq!(spec.groups["some"].hosts, ["b"]);
+    }
+
+    #[test]
+    fn inventory_checks_host_keys_and_keeps_vars_at_every_level() {
+        let spec = spec(
+            "{plugin: lab, vars: {v: 1}, groups: {
+               g: {vars: {v: 2}, hosts: {h: {vars: {v: 3, ansible_user: ops}}}}, p: {children: [g]}}}",
+        );
+        let inventory = spec.inventory(&LabDirs::new("/c", "/my state"));
+        let host = serde_json::to_value(&inventory.hosts["h"]).expect("plain data");
+        assert_eq!(
+            host,
+            json!({
+                "ansible_host": "10.77.0.10",
+                "ansible_user": "ops",
+                "ansible_ssh_private_key_file": "/my state/lab/id_ed25519",
+                "ansible_ssh_common_args": "-o 'UserKnownHostsFile=\"/my state/lab/known_hosts\"' \
+                                            -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes",
+                "v": 3,
+            })
+        );
+        assert_eq!(inventory.groups["g"].vars["v"], json!(2));
+        assert_eq!(inventory.groups["p"].children, ["g"]);
+        assert_eq!(inventory.vars["v"], json!(1));
+    }
+
+    #[test]
+    fn paths_of_the_web_server_start_at_the_file() {
+        let www = spec("{plugin: lab, www: {build: ../lab/www/build.sh}}").www.expect("a web server");
+        assert_eq!(www.source, WwwSource::Build(PathBuf::from("inventory/../lab/www/build.sh")));
+        assert_eq!(www.port, 8077);
+        assert_eq!(message("{plugin: lab, www: {}}"), "`www` takes either `build` or `dir`");
+    }
+
+    #[test]
+    fn mistakes_say_what_and_where_and_what_next() {
+        let cases = [
+            ("{plugin: yaml}", "`plugin: yaml` isn't a lab; a lab's inventory file says `plugin: lab`"),
+            (
+                "{plugin: lab, name: My lab}",
+                "`My lab` can't name a lab; take 1 to 12 lower-case letters, digits and hyphens, a letter first, \
+                 and give it as `name:`",
+            ),
+            (
+                "{plugin: lab, network: 10.77.0.9/24}",
+                "`network`: `10.77.0.9/24` has host bits set; write `10.77.0.0/24`",
+            ),
+            (
+                "{plugin: lab, groups: {a: {hosts: {x: 11, y: 11}}}}",
+                "hosts `x` and `y` both have address 10.77.0.11",
+            ),
+            (
+                "{plugin: lab, groups: {a: {hosts: {x: 11}}, b: {hosts: {x: 12}}}}",
+                "host `x` is described in group `a` and again in `b`; give only its name in one of them",
+            ),
+            (
+                "{plugin: lab, groups: {a: {hosts: {x: 255}}}}",
+                "address `255` of host `x` isn't one for a host in 10.77.0.0/24; numbers go from 2 to 254",
+            ),
+            (
+                "{plugin: lab, groups: {a: {hosts: {x: 10.78.0.5}}}}",
+                "address `10.78.0.5` of host `x` isn't one for a host in 10.77.0.0/24; numbers go from 2 to 254",
+            ),
+            (
+                "{plugin: lab, groups: {a: {count: 3, address: 253}}}",
+                "address `255` of host `a3` isn't one for a host in 10.77.0.0/24; numbers go from 2 to 254",
+            ),
+            (
+                "{plugin: lab, groups: {masters: {count: 1}, all_of_them: {children: [mastres]}}}",
+                "group `all_of_them` has the unknown child `mastres`; did you mean `masters`?",
+            ),
+            (
+                "{plugin: lab, groups: {a: {children: [b]}, b: {children: [a]}}}",
+                "group `a` is its own child, by way of its children",
+            ),
+            (
+                "{plugin: lab, groups: {a: {address: 11, hosts: [x]}}}",
+                "group `a` has `address` but no `count`; it belongs to hosts that are counted",
+            ),
+            (
+                "{plugin: lab, groups: {a: {hosts: [Master_1]}}}",
+                "`Master_1` in group `a` can't name a host; take lower-case letters, digits and hyphens, at most 63",
+            ),
+            (
+                "{plugin: lab, groups: {all: {hosts: [x]}}}",
+                "`all` can't name a group; every inventory has that one anyway, its variables go to `vars:` at the top",
+            ),
+            (
+                "{plugin: lab, defaults: {image: tiny}, groups: {a: {count: 1}}}",
+                "no image `tiny`; there are `standard` and `bare`",
+            ),
+            (
+                "{plugin: lab, defaults: {address: 5}}",
+                "`defaults` can't have `address`; it belongs to single hosts",
+            ),
+        ];
+        for (yaml, expected) in cases {
+            assert_eq!(message(yaml), expected, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_their_place() {
+        let text = message("plugin: lab\ngroups:\n  a:\n    cuont: 3\n");
+        assert!(text.starts_with("`lab.yml` is no lab inventory: groups.a: unknown field `cuont`"), "{text}");
+        assert!(text.contains("line 4"), "{text}");
+    }
 }

@@ -9,12 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use tiny_http::{Header, Method, Request, Response, Server, StatusCode};
 
 use super::cgroup::Cgroup;
 use super::error::LabError;
-use super::host::remove_all;
 use super::labs::Lab;
 use super::progress::{LabEvent, Progress};
 use super::spec::{WwwSource, WwwSpec};
@@ -71,7 +69,8 @@ fn start(lab: &Lab, folder: &Path, address: SocketAddr, cgroup: &Cgroup) -> Resu
     Ok(())
 }
 
-/// Runs the script if anything beside it changed since the last time.
+/// Lets the script fill the folder. It's called each time, and does nothing when the folder is up to date: only the script
+/// knows what the content is made from.
 fn build(lab: &Lab, script: &Path, progress: &dyn Progress) -> Result<PathBuf, LabError> {
     let folder = lab.folder().join("www");
     if !script.exists() {
@@ -80,59 +79,29 @@ fn build(lab: &Lab, script: &Path, progress: &dyn Progress) -> Result<PathBuf, L
         progress.on_event(&LabEvent::Note(&note));
         return Ok(folder);
     }
-    let script = fs_err::canonicalize(script)?;
-    let wanted = sources_hash(script.parent().unwrap_or(&script))?;
-    let stamp = lab.folder().join("www.stamp");
-    if folder.is_dir() && fs_err::read_to_string(&stamp).is_ok_and(|present| present == wanted) {
-        return Ok(folder);
+    if !folder.exists() {
+        progress.on_event(&LabEvent::WwwBuilding);
     }
-    progress.on_event(&LabEvent::WwwBuilding);
-    let new = lab.folder().join("www.new");
-    remove_all(&new)?;
-    fs_err::create_dir_all(&new)?;
+    let script = fs_err::canonicalize(script)?;
     let log = lab.folder().join("www-build.log");
     let output = fs_err::File::create(&log)?.into_parts().0;
     // The script's own PATH is the user's: it may need tools from anywhere.
     let status = std::process::Command::new(&script)
-        .arg(&new)
+        .arg(&folder)
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output)
-        .status()?;
+        .status()
+        .map_err(|error| LabError::WwwFailed {
+            script: script.clone(),
+            last: error.to_string(),
+            log: log.clone(),
+        })?;
     if !status.success() {
         return Err(LabError::WwwFailed { script, last: last_line_of(&log), log });
     }
-    match fs_err::remove_file(&stamp) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
-    remove_all(&folder)?;
-    fs_err::rename(&new, &folder)?;
-    fs_err::write(&stamp, wanted)?;
+    fs_err::create_dir_all(&folder)?;
     Ok(folder)
-}
-
-/// The hash of all files in a folder, names and content.
-fn sources_hash(folder: &Path) -> Result<String, LabError> {
-    fn add(folder: &Path, hash: &mut Sha256) -> Result<(), LabError> {
-        let mut entries = fs_err::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
-        entries.sort_by_key(fs_err::DirEntry::file_name);
-        for entry in entries {
-            hash.update(entry.path().as_os_str().as_bytes());
-            hash.update([0]);
-            if entry.file_type()?.is_dir() {
-                add(&entry.path(), hash)?;
-            } else {
-                let content = fs_err::read(entry.path())?;
-                hash.update((content.len() as u64).to_le_bytes());
-                hash.update(content);
-            }
-        }
-        Ok(())
-    }
-    let mut hash = Sha256::new();
-    add(folder, &mut hash)?;
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Serves a folder until the process ends. Files only: no listing, nothing outside the folder, not even by a link.
