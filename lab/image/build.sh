@@ -17,20 +17,17 @@ out=$1
 suite=bookworm
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 packages="systemd systemd-sysv dbus openssh-server sudo chrony locales ca-certificates
-  iproute2 iputils-ping ipset kmod procps hostname netbase net-tools less
-  curl tar gzip bzip2 xz-utils unzip jq"
+  iproute2 iptables iputils-ping ipset kmod procps hostname netbase net-tools less cron
+  curl tar gzip bzip2 xz-utils unzip rsync jq"
 # What debootstrap adds on its own; named so that apt fetches it together with the rest.
 implied="apt lsb-base usr-is-merged"
 
-say() { printf '%s\n' "$*"; }
-
-# The mirror is the one this machine uses itself; on a machine that isn't Debian, debootstrap's own default.
-mirror=${DCOS_PLAY_LAB_MIRROR:-}
-if [ -z "$mirror" ] && grep -qx 'ID=debian' /etc/os-release; then
-  codename=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
-  mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 2>/dev/null |
-    awk -v suite="$codename" '$2 == suite && $3 == "main" { print $1; exit }')
+if [ ! -e "$keyring" ]; then
+  echo "no Debian keyring on this machine; install it with \`apt-get install debian-archive-keyring\`" >&2
+  exit 1
 fi
+
+say() { printf '%s\n' "$*"; }
 
 rm -rf "$out"
 mkdir -p "$out/bare" "$out/work"
@@ -46,10 +43,24 @@ private_apt() {
     -o APT::Sandbox::User=root -o APT::Install-Recommends=false -o Debug::NoLocking=1 "$@"
 }
 
+# The mirror is the one this machine uses itself; on a machine that isn't Debian, debootstrap's own default. Other
+# archives may have a suite of the same name, but they aren't signed by Debian.
+candidates=${DCOS_PLAY_LAB_MIRROR:-}
+if [ -z "$candidates" ] && grep -qx 'ID=debian' /etc/os-release; then
+  codename=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
+  candidates=$(apt-get -o Dir::State::Lists="$apt/lists" update --print-uris |
+    sed -n "s#^'\([^']*\)/dists/$codename/InRelease'.*#\1#p")
+fi
+say "fetching packages"
+mirror=
+for candidate in $candidates; do
+  printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$candidate" "$suite" >"$apt/sources.list"
+  if private_apt update; then
+    mirror=$candidate
+    break
+  fi
+done
 if [ -n "$mirror" ]; then
-  say "fetching packages"
-  printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$suite" >"$apt/sources.list"
-  private_apt update
   # shellcheck disable=SC2086  # lists of words
   private_apt -o Dir::State::status=/dev/null -o Dir::Cache::Archives="$debs" install -y --download-only \
     '?priority(required)' '?essential' $packages $implied python3

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
@@ -74,7 +75,7 @@ pub enum LabCommand {
     },
 }
 
-/// Runs a command and returns the exit code; `exec` and `ssh` hand on that of the program.
+/// Runs a command and returns the exit code; `exec` and `ssh` become the program that they run.
 pub fn run(arguments: &LabArgs, out: &mut (dyn Write + Send)) -> Result<u8, LabError> {
     if let LabCommand::Serve { dir, listen } = &arguments.command {
         serve(dir, *listen)?;
@@ -86,10 +87,12 @@ pub fn run(arguments: &LabArgs, out: &mut (dyn Write + Send)) -> Result<u8, LabE
     match &arguments.command {
         LabCommand::Up => lab.up(&lines)?,
         LabCommand::Status => return status(&lab, &lines),
-        LabCommand::Exec { host, command } => return hand_over(&mut lab.exec_command(host, command)?),
+        LabCommand::Exec { host, command } => {
+            return Err(become_program(&mut lab.exec_command(host, command)?));
+        }
         LabCommand::Ssh { host, command } => {
             let (user, host) = host.split_once('@').unwrap_or(("root", host));
-            return hand_over(&mut lab.ssh_command(host, user, command)?);
+            return Err(become_program(&mut lab.ssh_command(host, user, command)?));
         }
         LabCommand::Start { host } => lab.start_host(host, &lines)?,
         LabCommand::Stop { host, hard } => {
@@ -107,11 +110,12 @@ pub fn run(arguments: &LabArgs, out: &mut (dyn Write + Send)) -> Result<u8, LabE
     Ok(0)
 }
 
-/// Lets the program have this terminal and tells how it ended.
-fn hand_over(command: &mut Command) -> Result<u8, LabError> {
-    let status = command.status()?;
-    // A program that a signal ended has no code; shells tell 128 then.
-    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(128))
+/// Becomes the program, so that its signals, its terminal and its exit code are its own; returns only when that fails.
+fn become_program(command: &mut Command) -> LabError {
+    if let Some(terminal) = std::env::var_os("TERM") {
+        command.env("TERM", terminal);
+    }
+    command.exec().into()
 }
 
 fn status(lab: &Lab, lines: &Lines<'_>) -> Result<u8, LabError> {

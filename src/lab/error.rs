@@ -112,3 +112,42 @@ fn hint(near: &Option<String>, known: &[String]) -> String {
         None => format!("; it has {}", known.join(", ")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::LabError;
+
+    #[test]
+    fn missing_programs_come_with_the_command_that_installs_them() {
+        let error = LabError::MissingPrograms {
+            programs: vec!["systemd-nspawn", "debootstrap"],
+            packages: vec!["systemd-container", "debootstrap"],
+        };
+        assert_eq!(
+            error.to_string(),
+            "the lab needs `systemd-nspawn`, `debootstrap`; install with `apt-get install systemd-container debootstrap`"
+        );
+    }
+
+    #[test]
+    fn unknown_host_is_answered_with_the_nearest_or_with_all() {
+        let error = |near: Option<&str>| LabError::UnknownHost {
+            lab: "lab".to_owned(),
+            host: "mastr1".to_owned(),
+            near: near.map(str::to_owned),
+            known: vec!["master1".to_owned(), "agent1".to_owned()],
+        };
+        assert_eq!(
+            error(Some("master1")).to_string(),
+            "lab `lab` has no host `mastr1`; did you mean `master1`?"
+        );
+        assert_eq!(error(None).to_string(), "lab `lab` has no host `mastr1`; it has master1, agent1");
+    }
+
+    #[test]
+    fn host_that_died_shows_its_last_words_and_where_the_rest_is() {
+        let error =
+            LabError::HostDied { host: "one".to_owned(), last: "no space".to_owned(), console: "/c".into() };
+        assert_eq!(error.to_string(), "host `one` ended while it booted: no space; its console is in `/c`");
+    }
+}

@@ -93,13 +93,7 @@ impl Lab {
         let hierarchies = cgroup::hierarchies()?;
         let _lock = self.lock(progress)?;
         self.check_record()?;
-        let bridge = self.bridge();
-        fs_err::create_dir_all(self.folder())?;
-        if !bridge.exists() {
-            bridge.create()?;
-            let record = Record { network: self.spec.network.to_string() };
-            fs_err::write(self.record(), serde_json::to_string(&record).unwrap_or_default())?;
-        }
+        self.make_bridge()?;
         self.stop_strangers(&hierarchies, progress)?;
 
         // The content of the web server needs neither the image nor a host.
@@ -156,10 +150,7 @@ impl Lab {
         self.check_record()?;
         let hierarchies = cgroup::hierarchies()?;
         let host = self.host(name, &hierarchies)?;
-        fs_err::create_dir_all(self.folder())?;
-        if !self.bridge().exists() {
-            self.bridge().create()?;
-        }
+        self.make_bridge()?;
         let images = Images::ensure(&self.dirs, progress)?;
         keys::prepare(&self.spec, &self.dirs)?;
         self.bring_up(&host, &images, progress)
@@ -292,7 +283,6 @@ impl Lab {
                     }
                 }
             }
-            fs_err::remove_file(self.dirs.lock(&self.spec.name))?;
         }
         // After the last lab the folders of all labs go too; with another lab or images inside they stay.
         for folder in [self.dirs.state(), self.dirs.cache()] {
@@ -314,6 +304,17 @@ impl Lab {
             }
         }
         Ok(None)
+    }
+
+    fn make_bridge(&self) -> Result<(), LabError> {
+        if self.bridge().exists() {
+            return Ok(());
+        }
+        self.bridge().create()?;
+        fs_err::create_dir_all(self.folder())?;
+        let record = Record { network: self.spec.network.to_string() };
+        fs_err::write(self.record(), serde_json::to_string(&record).unwrap_or_default())?;
+        Ok(())
     }
 
     fn bring_up(&self, host: &Host<'_>, images: &Images, progress: &dyn Progress) -> Result<(), LabError> {
@@ -419,7 +420,7 @@ impl Lab {
     }
 
     /// Waits until nobody else changes this lab.
-    fn lock(&self, progress: &dyn Progress) -> Result<fs_err::File, LabError> {
+    fn lock(&self, progress: &dyn Progress) -> Result<Held, LabError> {
         let path = self.dirs.lock(&self.spec.name);
         loop {
             fs_err::create_dir_all(self.dirs.state())?;
@@ -442,8 +443,24 @@ impl Lab {
             if fs_err::metadata(&path)
                 .is_ok_and(|now| file.metadata().is_ok_and(|held| held.ino() == now.ino()))
             {
-                return Ok(file);
+                return Ok(Held { _file: file, path, lab: self.folder() });
             }
+        }
+    }
+}
+
+/// The right to change a lab, for as long as this lives.
+struct Held {
+    _file: fs_err::File,
+    path: PathBuf,
+    lab: PathBuf,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Where no lab is there is nothing to guard; whoever waits for the file sees that it's gone and takes a new one.
+        if !self.lab.exists() {
+            drop(fs_err::remove_file(&self.path));
         }
     }
 }

@@ -116,7 +116,7 @@ pub struct LabInventory {
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
     /// The file can't be read.
-    #[error(transparent)]
+    #[error("{0}; name the lab's inventory file with `--inventory`")]
     Read(#[from] std::io::Error),
     /// The file is no YAML or has another shape.
     #[error("`{}` is no lab inventory: {source}", .path.display())]
