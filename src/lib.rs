@@ -16,3 +16,6 @@ pub mod connection;
 pub mod journal;
 pub mod report;
 pub mod resolve;
+
+pub mod cli;
+pub mod lab;
