@@ -149,6 +149,12 @@ def step(me, live, forming_expired=False):
         return me if me.synced else replace(me, synced=True)
     if me.synced or forming_expired:
         return looking(me)
+    # Two nodes may win at once when each acted on an old look at the other: the lesser gives way.
+    if any(
+        x.role == LEADING and x.ip != me.ip and hears(me, x, live) and (x.synced or x.rank > me.rank)
+        for x in live.values()
+    ):
+        return looking(me)
     return me
 
 
