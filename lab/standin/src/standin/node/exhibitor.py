@@ -143,8 +143,16 @@ class Exhibitor:
                 "ip": me.ip, "id": me.id, "serving": model.serving(me), "mode": fourletter.mode(me) if model.serving(me) else "",
                 "leader_ip": me.leader_ip, "servers": self.servers(), "cluster_id": me.cluster_id,
                 "ensemble": me.cfg, "zxid": me.zxid, "epoch": me.epoch,
-                "live": sorted(live), "serving_servers": sorted(ip for ip, v in live.items() if model.serving(v)),
+                "role": me.role, "ensembles": {ip: v.cfg for ip, v in live.items()},
+                "upgrades": self.member.running_upgrades(), "live": sorted(live), "serving_servers": sorted(ip for ip, v in live.items() if model.serving(v)),
             })
+        if request.path.startswith("/standin/upgrades/"):
+            ip = request.path.rpartition("/")[2]
+            if request.method == "PUT":
+                self.member.upgrades[ip] = time.monotonic()
+            elif request.method == "DELETE":
+                self.member.upgrades.pop(ip, None)
+            return net.Response(204)
         if not request.path.startswith("/standin/store/"):
             return net.Response(404, "not found\n")
         key = urllib.parse.unquote(request.path[len("/standin/store/"):])

@@ -69,6 +69,8 @@ class Member:
         }
         self._revival_reported = False
         self.stopped = False
+        # Upgrade runs of other masters that have not come back yet: address to time of their start.
+        self.upgrades = {}
         self.start_zookeeper()
 
     # Process life
@@ -290,6 +292,8 @@ class Member:
     def _accuse_of_quorum_loss(self, now, live):
         me = self.me
         if model.serving(me):
+            if not self._has_served:
+                asyncio.create_task(self._tell_upgrade_is_over())
             self._has_served, self._lost_reported = True, False
             self._lost_since = self._impossible_since = None
             return
@@ -315,6 +319,21 @@ class Member:
             return False
         ages = sorted(now - self.peers[ip].lost_at if ip not in live else 0.0 for ip in down)
         return ages[1] - ages[0] > 1.5
+
+    # Upgrade runs
+
+    async def _tell_upgrade_is_over(self):
+        """Releases the lock that an upgrade run of this node left with its peers."""
+        for ip in sorted(set(self.live()) - {self.me.ip}):
+            try:
+                await net.http("DELETE", f"http://{ip}:8181/standin/upgrades/{self.me.ip}", timeout=1.0)
+            except OSError:
+                continue
+
+    def running_upgrades(self):
+        """Addresses of other masters whose upgrade run is not over, as far as they told."""
+        limit = max(60.0, self.knobs.delay("settle"))
+        return sorted(ip for ip, at in self.upgrades.items() if time.monotonic() - at < limit)
 
     def shut_down(self):
         """Saves the last position; the process ends right after."""

@@ -114,12 +114,13 @@ check_tools() {
 
 check_docker() {
     command -v docker >/dev/null || return 0
-    local found info driver
+    local found info driver answers
     found=$(docker --version 2>/dev/null | sed -n 's/^Docker version \([0-9.]*\).*/\1/p')
     [[ -n "$found" ]] && version_at_least 1.6 "$found"
     verdict $? "if docker is at least 1.6" "$found"
     info=$(docker info 2>/dev/null)
-    (( needs_docker_info )) && verdict $? "if the docker daemon answers"
+    answers=$?
+    if (( needs_docker_info )); then verdict $answers "if the docker daemon answers"; fi
     driver=$(sed -n 's/^ *Storage Driver: *//p' <<<"$info")
     if [[ "$driver" == devicemapper && "$info" == *"Data loop file"* ]]; then
         verdict 1 "docker's storage driver" "devicemapper on a loop device is not usable"
@@ -210,6 +211,7 @@ TEXT
 }
 
 write_units() {
+    local archive=/run/dcos-bootstrap.tar.xz
     cat >/etc/systemd/system/dcos-link-env.service <<'TEXT'
 [Unit]
 Description=DC/OS environment for login shells
@@ -230,10 +232,12 @@ Type=oneshot
 StandardOutput=journal
 StandardError=journal
 ExecStartPre=/bin/mkdir -p /opt/mesosphere
-ExecStart=/bin/bash -c 'set -e; url=$repository_url/bootstrap/$bootstrap_id.bootstrap.tar.xz; file=\$(mktemp); \\
-  if command -v curl >/dev/null; then curl -fLsS --retry 20 --retry-connrefused --retry-delay 1 -o \$file \$url; \\
-  else python3 -c "import sys, urllib.request as r; r.urlretrieve(*sys.argv[1:])" \$url \$file; fi; \\
-  tar -xJf \$file -C /opt/mesosphere; rm \$file'
+ExecStart=/bin/bash -c 'if command -v curl; then \\
+  curl -fLsS --retry 20 --retry-connrefused --retry-delay 1 -o $archive $repository_url/bootstrap/$bootstrap_id.bootstrap.tar.xz; \\
+  else python3 -c "import sys, urllib.request as r; r.urlretrieve(*sys.argv[1:])" \\
+  $repository_url/bootstrap/$bootstrap_id.bootstrap.tar.xz $archive; fi'
+ExecStart=/bin/tar -xJf $archive -C /opt/mesosphere
+ExecStart=/bin/rm $archive
 TEXT
     cat >/etc/systemd/system/dcos-setup.service <<'TEXT'
 [Unit]
