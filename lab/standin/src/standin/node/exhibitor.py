@@ -192,14 +192,15 @@ def clock_is_synchronized():
 
 
 def check_clock(knobs):
+    """Raises `SystemExit` when the clock is wanted in sync and is not; returns why it was not asked, or None."""
     source = knobs["check_time_source"]
     if identity.expanded().get("check_time", "true") != "true" or source == "none":
-        return
+        return "not wanted"
     if source == "auto" and knob_file.in_container():
-        evidence.event("clock_check_skipped", why="the clock belongs to the machine below this container")
-        return
+        return "the clock belongs to the machine below this container"
     if not clock_is_synchronized():
         raise SystemExit("Unable to determine clock synchronization: time is not in sync, refusing to start")
+    return None
 
 
 def static_ensemble():
@@ -212,7 +213,9 @@ def static_ensemble():
 
 async def _run(bind):
     knobs = knob_file.load()
-    check_clock(knobs)
+    skipped = check_clock(knobs)
+    if skipped:
+        evidence.event("clock_check_skipped", why=skipped)
     ip = knobs.fail.get("detect_ip_wrong") or identity.detect_ip()
     settings = identity.environment("exhibitor")
     manager = None

@@ -186,7 +186,7 @@ preflight() {
     if (( warns_about_raid )); then
         local module
         for module in raid1 dm_raid; do
-            grep -q "^$module " /proc/modules || echo "Checking if kernel module $module is loaded: WARNING (not loaded)"
+            grep -qs "^$module " /proc/modules || echo "Checking if kernel module $module is loaded: WARNING (not loaded)"
         done
     fi
     if (( failures )); then
