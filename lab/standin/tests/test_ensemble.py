@@ -236,11 +236,12 @@ class Accusations(unittest.TestCase):
         live = by_ip(view("a", self.old, **lead), view("b", self.old, **lead))
         self.assertEqual(model.rival_leaders(live), ["a", "b"])
 
-    def test_address_that_most_peers_dropped_is_not_welcome(self):
+    def test_master_that_most_peers_gave_up_is_not_welcome(self):
         new = {"n": 1, "b": 2, "c": 3}
-        a = view("a", self.old)
-        b, c = view("b", new, dropped=("a",)), view("c", new, dropped=("a",))
-        self.assertTrue(model.has_been_dropped(a, by_ip(a, b, c)))
+        old_life, new_life = view("a", self.old, joined=10.0), view("a", self.old, joined=30.0)
+        b, c = view("b", new, dropped={"a": 20.0}), view("c", new, dropped={"a": 21.0})
+        self.assertTrue(model.has_been_dropped(old_life, by_ip(old_life, b, c)))
+        self.assertFalse(model.has_been_dropped(new_life, by_ip(new_life, b, c)))
         self.assertFalse(model.has_been_dropped(view("n", new), by_ip(view("n", new), b, c)))
 
 

@@ -28,7 +28,9 @@ class View:
     cluster_id: str = ""
     store_version: int = 0
     boot_id: str = ""
-    dropped: Tuple[str, ...] = ()
+    # When this node's data began, and when each address left its list (seconds since 1970).
+    joined: float = 0.0
+    dropped: Dict[str, float] = field(default_factory=dict)
 
     @property
     def running(self):
@@ -215,7 +217,7 @@ def rival_leaders(live):
 
 
 def has_been_dropped(me, live):
-    """Whether most reachable peers once listed this address and no longer do."""
+    """Whether most reachable peers gave up this address after its data began, so that it is no newcomer there."""
     peers = [b for b in live.values() if b.ip != me.ip]
-    gone = [b for b in peers if me.ip in b.dropped and me.ip not in b.cfg]
+    gone = [b for b in peers if b.dropped.get(me.ip, 0.0) > me.joined and me.ip not in b.cfg]
     return bool(peers) and len(gone) > len(peers) // 2

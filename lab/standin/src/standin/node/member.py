@@ -43,12 +43,12 @@ class Member:
         self.store = store.Store()
         self.listed = ip in cfg
         own_id = cfg.get(ip, 0)
-        dropped = store.open_directory(ip, own_id, cfg) if self.listed else ()
+        joined, dropped = store.open_directory(ip, own_id, cfg) if self.listed else (time.time(), {})
         store.write_zoo_cfg(cfg)
         self.me = model.View(
             ip=ip, id=own_id, cfg=cfg, epoch=self.store.epoch, zxid=self.store.zxid,
             cluster_id=self.store.cluster_id, store_version=self.store.version,
-            boot_id=uuid.uuid4().hex, dropped=dropped,
+            boot_id=uuid.uuid4().hex, joined=joined, dropped=dropped,
         )
         self.peers = {}
         self._pollers = {}
@@ -88,8 +88,8 @@ class Member:
 
     def change_list(self, cfg):
         """Takes another server list and restarts ZooKeeper on it."""
-        dropped = store.change_list(cfg)
         self.listed = self.me.ip in cfg
+        dropped = store.change_list(cfg.get(self.me.ip, 0), cfg)
         self.me = replace(self.me, cfg=cfg, id=cfg.get(self.me.ip, 0), dropped=dropped)
         store.write_zoo_cfg(cfg)
         self.start_zookeeper()
@@ -138,7 +138,7 @@ class Member:
                     raise ConnectionRefusedError(ip)
                 answer = await net.ask_line(ip, 3888, f"hello {self.me.ip}", 1.0)
                 answer = {key: value for key, value in answer.items() if key in known}
-                answer.update(electors=tuple(answer["electors"]), dropped=tuple(answer["dropped"]))
+                answer["electors"] = tuple(answer["electors"])
                 peer.view = model.View(**answer)
                 peer.answered = time.monotonic()
             except ConnectionRefusedError:

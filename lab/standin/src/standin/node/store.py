@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 
 from . import evidence, paths
 
@@ -60,7 +61,7 @@ class Store:
 def open_directory(ip, own_id, cfg):
     """Prepares the directory for a start with this list, raising the accusations that compare it with the last one.
 
-    Returns the addresses that earlier lists held and this one does not.
+    Returns when the data began, and `{address: time}` of what earlier lists held and this one does not.
     """
     os.makedirs(SNAPSHOT, exist_ok=True)
     os.makedirs(TRANSACTIONS, exist_ok=True)
@@ -72,20 +73,28 @@ def open_directory(ip, own_id, cfg):
         evidence.violation("not_wiped", ip=ip, id=own_id, previous_id=int(old_id or 0))
     elif old_id is not None and int(old_id) != own_id and has_data:
         evidence.violation("id_changed", ip=ip, id=own_id, previous_id=int(old_id))
-    dropped = (set(last.get("dropped", ())) | set(last.get("cfg", ()))) - set(cfg)
-    history = {"cfg": cfg, "dropped": sorted(dropped), "install_id": install_id}
+    same_life = bool(last) and last.get("install_id") == install_id
+    history = {"cfg": cfg, "dropped": _dropped(last, cfg), "install_id": install_id,
+               "joined": last["joined"] if same_life else time.time()}
     paths.write(_HISTORY, json.dumps(history, sort_keys=True))
     paths.write(_MYID, f"{own_id}\n")
-    return tuple(sorted(dropped))
+    return history["joined"], history["dropped"]
 
 
-def change_list(cfg):
+def _dropped(last, cfg):
+    gone = {ip: time.time() for ip in last.get("cfg", ())}
+    gone.update(last.get("dropped", {}))
+    return {ip: at for ip, at in gone.items() if ip not in cfg}
+
+
+def change_list(own_id, cfg):
     """Notes a list that changed while running (automatic instance management)."""
     last = json.loads(paths.read(_HISTORY, "{}"))
-    dropped = (set(last.get("dropped", ())) | set(last.get("cfg", ()))) - set(cfg)
-    last.update(cfg=cfg, dropped=sorted(dropped))
+    last.update(dropped=_dropped(last, cfg), cfg=cfg)
     paths.write(_HISTORY, json.dumps(last, sort_keys=True))
-    return tuple(sorted(dropped))
+    if own_id:
+        paths.write(_MYID, f"{own_id}\n")
+    return last["dropped"]
 
 
 def write_zoo_cfg(cfg):
