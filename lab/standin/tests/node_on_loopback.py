@@ -16,7 +16,7 @@ from standin.gen.config import resolve
 from standin.gen.genconf import configuration_id
 from standin.release import Release
 
-KNOBS = {"time_scale": 0.02, "peer_timeout": 1.0, "check_time_source": "none"}
+KNOBS = {"time_scale": 0.02, "tick": 0.1, "peer_timeout": 1.0, "check_time_source": "none"}
 
 
 class Node:

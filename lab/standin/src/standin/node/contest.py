@@ -8,7 +8,6 @@ import uuid
 from . import evidence, net
 
 LOCAL = os.environ.get("STANDIN_BIND") or "127.0.0.1"
-PERIOD = 1.0
 
 
 class Contest:
@@ -20,6 +19,7 @@ class Contest:
         self.port = port
         self.id = str(uuid.uuid4())
         self.session = max(3.0, knobs.scaled(10))
+        self.period = 2.0 * float(knobs["tick"])
         self.facts = facts
         self.view = {}
         self.others = {}
@@ -48,7 +48,7 @@ class Contest:
                     evidence.event("leadership_lost", service=self.name, ip=self.ip)
                     raise SystemExit("lost the session while leading, committing suicide")
             self._choose()
-            await asyncio.sleep(PERIOD)
+            await asyncio.sleep(self.period)
 
     async def _look(self):
         view = await net.get_json(f"http://{LOCAL}:8181/standin/view", timeout=2.0)

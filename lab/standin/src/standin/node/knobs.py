@@ -7,6 +7,8 @@ from . import paths
 
 DEFAULTS = {
     "time_scale": 0.1,
+    # Seconds between two looks at the peers; not scaled.
+    "tick": 0.5,
     "zk_start_delay": 5.0,
     "sync_delay": 3.0,
     "replog_delay": 5.0,

@@ -13,8 +13,6 @@ from dataclasses import asdict, fields, replace
 from . import ensemble as model
 from . import evidence, net, paths, store
 
-TICK = 0.5
-TICK_LOOKING = 0.2
 # An election is over within a few ticks; an unsuccessful one this long means that nobody can lead.
 ELECTION_LIMIT = 10.0
 ACCUSE_AFTER = 8.0
@@ -40,6 +38,7 @@ class Member:
     def __init__(self, ip, cfg, knobs, bind):
         self.knobs = knobs
         self.bind = bind
+        self.tick = float(knobs["tick"])
         self.store = store.Store()
         self.listed = ip in cfg
         own_id = cfg.get(ip, 0)
@@ -94,6 +93,10 @@ class Member:
         store.write_zoo_cfg(cfg)
         self.start_zookeeper()
 
+    def pause(self):
+        """Seconds to the next look: shorter while nobody leads, so that an election takes few of them."""
+        return self.tick * (0.4 if self.me.role == model.LOOKING else 1.0)
+
     def live(self):
         """Every node that answers, this one included."""
         views = {ip: peer.view for ip, peer in self.peers.items() if peer.view is not None}
@@ -146,7 +149,7 @@ class Member:
             except OSError:
                 if time.monotonic() - peer.answered > self.knobs["peer_timeout"]:
                     peer.dead()
-            await asyncio.sleep(TICK_LOOKING if self.me.role == model.LOOKING else TICK)
+            await asyncio.sleep(self.pause())
 
     def _tend_pollers(self):
         now = time.monotonic()
@@ -166,7 +169,7 @@ class Member:
         last = time.monotonic()
         while True:
             self._tend_pollers()
-            await asyncio.sleep(TICK_LOOKING if self.me.role == model.LOOKING else TICK)
+            await asyncio.sleep(self.pause())
             now = time.monotonic()
             # A host without CPU for a while saw nothing, and must not accuse anyone because of it.
             stalled, last = now - last > 2.0, now
@@ -304,7 +307,7 @@ class Member:
         possible = model.quorum_possible(me, live)
         self._impossible_since = None if possible else self._impossible_since or now
         impossible_for = 0.0 if possible else now - self._impossible_since
-        if impossible_for < 2 * TICK and now - self._lost_since < ACCUSE_AFTER:
+        if impossible_for < 2 * self.tick and now - self._lost_since < ACCUSE_AFTER:
             return
         self._lost_reported = True
         down = sorted(ip for ip in me.cfg if ip != me.ip and (ip not in live or not live[ip].running))
