@@ -1,8 +1,6 @@
 //! The one kind of error that has a place in a file, and its one rendering.
 
-use std::fmt::Write as _;
-
-use super::{Sources, Span};
+use super::Span;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,27 +78,32 @@ impl Diagnostic {
         self.help = Some(help.into());
         self
     }
-
-    /// The full text with source excerpts, without colour.
-    #[must_use]
-    pub fn render(&self, sources: &Sources) -> String {
-        let mut out = String::new();
-        let word = match self.severity {
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        };
-        let _ = writeln!(out, "{word}: {}", self.message);
-        for label in &self.labels {
-            let _ = writeln!(out, "  {} {}", sources.place(label.span), label.text);
-        }
-        out
-    }
 }
 
 impl Diagnostics {
     /// Adds a finding.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         self.list.push(diagnostic);
+    }
+
+    /// Adds all findings of another stage or file.
+    pub fn extend(&mut self, other: Self) {
+        self.list.extend(other.list);
+    }
+
+    /// Orders by file (in the order read), place and message, and drops repetitions.
+    ///
+    /// A role used three times has each of its mistakes once.
+    pub fn sort(&mut self) {
+        let place = |d: &Diagnostic| d.labels.first().map(|l| (l.span.file, l.span.start));
+        self.list.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.message.cmp(&b.message)));
+        self.list.dedup_by(|a, b| place(a) == place(b) && a.message == b.message);
+    }
+
+    /// How many are errors.
+    #[must_use]
+    pub fn errors(&self) -> usize {
+        self.list.iter().filter(|d| d.severity == Severity::Error).count()
     }
 
     /// True when at least one finding is an error.

@@ -4,9 +4,18 @@
 //! Must not: know what a play or a task is.
 
 mod diagnostic;
+mod inside;
+mod load;
+mod load_fault;
 mod node;
+mod render;
+mod scalar;
 mod sources;
+mod suggest;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity};
+pub use load::{ReadFault, parse, read};
 pub use node::{Entry, Mapping, Node, Yaml};
+pub use render::Colour;
 pub use sources::{LineColumn, SourceFile, SourceId, Sources, Span, Spanned};
+pub use suggest::nearest;

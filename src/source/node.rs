@@ -71,3 +71,52 @@ impl Node {
         if let Yaml::Seq(items) = &self.value { Some(items) } else { None }
     }
 }
+
+impl Mapping {
+    /// The entry under a text key.
+    #[must_use]
+    pub fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().find(|e| e.key.as_str() == Some(key))
+    }
+}
+
+impl Node {
+    /// What the value is, in words for messages: `a list`, `text`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match &self.value {
+            Yaml::Null => "nothing",
+            Yaml::Bool(_) => "a boolean",
+            Yaml::Int(_) | Yaml::Float(_) => "a number",
+            Yaml::Str(_) | Yaml::Unsafe(_) => "text",
+            Yaml::Vault(_) => "an encrypted value",
+            Yaml::Seq(_) => "a list",
+            Yaml::Map(_) => "a mapping",
+        }
+    }
+
+    /// True for `key:` with nothing behind it, `~` and `null`.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        matches!(self.value, Yaml::Null)
+    }
+
+    /// True for text that holds a template; `!unsafe` text never does.
+    #[must_use]
+    pub fn is_template(&self) -> bool {
+        matches!(&self.value, Yaml::Str(s) if s.contains("{{") || s.contains("{%"))
+    }
+
+    /// A scalar as text, the way Ansible shows it; `None` for lists, mappings, nothing and encrypted values.
+    #[must_use]
+    pub fn scalar_text(&self) -> Option<String> {
+        match &self.value {
+            Yaml::Str(s) | Yaml::Unsafe(s) => Some(s.to_string()),
+            Yaml::Bool(true) => Some("True".into()),
+            Yaml::Bool(false) => Some("False".into()),
+            Yaml::Int(i) => Some(i.to_string()),
+            Yaml::Float(f) => Some(f.to_string()),
+            Yaml::Null | Yaml::Vault(_) | Yaml::Seq(_) | Yaml::Map(_) => None,
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! The files a run has read, and places in them.
 
+use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
@@ -29,7 +31,10 @@ pub struct SourceFile {
     pub name: String,
     /// Absolute.
     pub path: PathBuf,
+    /// Without a byte order mark.
     pub text: String,
+    /// Offset of each line's first byte, so that a place costs a binary search.
+    lines: Vec<u32>,
 }
 
 /// Line and column, both from 1; the column counts characters.
@@ -39,10 +44,16 @@ pub struct LineColumn {
     pub column: usize,
 }
 
+#[derive(Debug, Default)]
+struct Files {
+    list: Vec<Arc<SourceFile>>,
+    by_path: HashMap<PathBuf, SourceId>,
+}
+
 /// All files of a run. Grows while a run goes on (dynamic includes); never forgets.
 #[derive(Debug, Default)]
 pub struct Sources {
-    files: RwLock<Vec<Arc<SourceFile>>>,
+    files: RwLock<Files>,
     base: PathBuf,
 }
 
@@ -59,44 +70,89 @@ impl Sources {
     /// The I/O error, naming the path; a file that is not UTF-8.
     pub fn read(&self, path: &Path) -> std::io::Result<SourceId> {
         let absolute = std::path::absolute(path)?;
-        if let Some(at) =
-            self.files.read().unwrap_or_else(|e| e.into_inner()).iter().position(|f| f.path == absolute)
-        {
-            return Ok(SourceId(at as u32));
+        if let Some(id) = self.files.read().unwrap_or_else(|e| e.into_inner()).by_path.get(&absolute) {
+            return Ok(*id);
         }
         let text = fs_err::read_to_string(&absolute)?;
-        Ok(self.add(absolute, text))
+        let id = self.add(absolute.clone(), text);
+        let mut files = self.files.write().unwrap_or_else(|e| e.into_inner());
+        // Two readers at once: the first one registered wins, so that a path has one id.
+        Ok(*files.by_path.entry(absolute).or_insert(id))
     }
 
     /// Adds text that does not come from a file read here (`-e` on the command line, a script's output, tests).
-    pub fn add(&self, path: PathBuf, text: String) -> SourceId {
+    pub fn add(&self, path: PathBuf, mut text: String) -> SourceId {
+        if text.starts_with('\u{feff}') {
+            text.drain(..'\u{feff}'.len_utf8());
+        }
         let name = path.strip_prefix(&self.base).unwrap_or(&path).display().to_string();
+        let mut lines = vec![0];
+        lines.extend(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at as u32 + 1));
         let mut files = self.files.write().unwrap_or_else(|e| e.into_inner());
-        files.push(Arc::new(SourceFile { name, path, text }));
-        SourceId((files.len() - 1) as u32)
+        files.list.push(Arc::new(SourceFile { name, path, text, lines }));
+        SourceId((files.list.len() - 1) as u32)
     }
 
     /// The file behind an id.
     #[must_use]
     pub fn file(&self, id: SourceId) -> Arc<SourceFile> {
-        Arc::clone(&self.files.read().unwrap_or_else(|e| e.into_inner())[id.0 as usize])
+        Arc::clone(&self.files.read().unwrap_or_else(|e| e.into_inner()).list[id.0 as usize])
     }
 
     /// Where a span starts.
     #[must_use]
     pub fn position(&self, span: Span) -> LineColumn {
-        let file = self.file(span.file);
-        let before = file.text.get(..span.start as usize).unwrap_or(&file.text);
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        LineColumn {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-        }
+        self.file(span.file).position(span.start)
     }
 
     /// `roles/master/tasks/main.yml:14`: how a place is named in one word.
     #[must_use]
     pub fn place(&self, span: Span) -> String {
-        format!("{}:{}", self.file(span.file).name, self.position(span).line)
+        let file = self.file(span.file);
+        format!("{}:{}", file.name, file.position(span.start).line)
+    }
+
+    /// The bytes of the file that hold a part of a scalar's value; the whole scalar where that cannot be told.
+    ///
+    /// `span` is the scalar's node, `value` its value, `part` a byte range of the value.
+    #[must_use]
+    pub fn inside(&self, span: Span, value: &str, part: Range<usize>) -> Span {
+        let file = self.file(span.file);
+        let raw = file.text.get(span.start as usize..span.end as usize).unwrap_or("");
+        super::inside::locate(raw, value, part).map_or(span, |found| Span {
+            file: span.file,
+            start: span.start + found.start as u32,
+            end: span.start + found.end as u32,
+        })
+    }
+}
+
+impl SourceFile {
+    /// Line and column of a byte.
+    #[must_use]
+    pub fn position(&self, at: u32) -> LineColumn {
+        let line = self.lines.partition_point(|start| *start <= at);
+        let start = self.line_start(line) as usize;
+        let column = self.text.get(start..at as usize).map_or(0, |before| before.chars().count()) + 1;
+        LineColumn { line, column }
+    }
+
+    /// How many lines the file has.
+    #[must_use]
+    pub fn line_count(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// The first byte of a line (from 1); the end of the file for lines after the last.
+    #[must_use]
+    pub fn line_start(&self, line: usize) -> u32 {
+        self.lines.get(line.saturating_sub(1)).copied().unwrap_or(self.text.len() as u32)
+    }
+
+    /// A line (from 1) without its line break.
+    #[must_use]
+    pub fn line(&self, line: usize) -> &str {
+        let text = self.text.get(self.line_start(line) as usize..self.line_start(line + 1) as usize);
+        text.unwrap_or("").trim_end_matches(['\r', '\n'])
     }
 }
