@@ -120,7 +120,7 @@ fn value(scope: &TaskScope, name: &str) -> Option<Value> {
 fn version() -> Value {
     let (major, minor, revision) = VERSION;
     let full = format!("{major}.{minor}.{revision}");
-    Value::from_iter([
+    Value::from_pairs([
         ("full", Value::from(&*full)),
         ("major", Value::from(major)),
         ("minor", Value::from(minor)),

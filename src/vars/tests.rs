@@ -192,16 +192,16 @@ fn magic_variables_tell_about_host_play_and_run() {
     for (name, value) in [
         ("inventory_hostname", "h.example.com"),
         ("inventory_hostname_short", "h"),
-        ("group_names", r#"["web"]"#),
-        ("ansible_play_hosts_all", r#"["h.example.com", "g"]"#),
+        ("group_names", "['web']"),
+        ("ansible_play_hosts_all", "['h.example.com', 'g']"),
         ("ansible_play_name", "Web"),
         ("role_name", "r"),
         ("ansible_role_name", "c.r"),
         ("role_path", "/roles/r"),
-        ("ansible_parent_role_names", r#"["up"]"#),
-        ("ansible_role_names", r#"["dep", "r"]"#),
-        ("ansible_search_path", r#"["/roles/r", "/play"]"#),
-        ("ansible_run_tags", r#"["all"]"#),
+        ("ansible_parent_role_names", "['up']"),
+        ("ansible_role_names", "['dep', 'r']"),
+        ("ansible_search_path", "['/roles/r', '/play']"),
+        ("ansible_run_tags", "['all']"),
         ("ansible_skip_tags", "[]"),
         ("ansible_forks", "5"),
         ("playbook_dir", "/play"),
@@ -213,19 +213,19 @@ fn magic_variables_tell_about_host_play_and_run() {
     let version = scope.get("ansible_version");
     assert!(matches!(version, Some(Var::Data(v)) if v.get_attr("minor").unwrap() == Value::from(19)));
     assert!(
-        matches!(scope.get("groups"), Some(Var::Data(v)) if v.get_attr("db").unwrap().to_string() == r#"["g"]"#)
+        matches!(scope.get("groups"), Some(Var::Data(v)) if v.get_attr("db").unwrap().to_string() == "['g']")
     );
     play.set(play.get().with_hosts(&hosts[1..], &[]));
-    assert_eq!(show(&scope, "ansible_play_hosts"), r#"["g"]"#);
+    assert_eq!(show(&scope, "ansible_play_hosts"), "['g']");
     assert_eq!(show(&scope, "play_hosts"), "[]");
-    assert_eq!(show(&scope, "ansible_play_hosts_all"), r#"["h.example.com", "g"]"#);
+    assert_eq!(show(&scope, "ansible_play_hosts_all"), "['h.example.com', 'g']");
     assert!(scope.names().contains(&"ansible_play_hosts".to_owned()));
 }
 
 #[test]
 fn hostvars_see_other_hosts_without_play_and_task() {
     let store = store(&[("inv/hosts", "h a=1\ng a=2\n")], Table::default());
-    store.host("g").register("result".into(), Value::from_iter([("rc", 7)]));
+    store.host("g").register("result".into(), Value::from_pairs([("rc", 7)]));
     let parts = ScopeParts { task: vec![layer("a", "task"), layer("t", "task")], ..ScopeParts::default() };
     let scope = store.scope("h", &Arc::new(parts));
     let Some(Var::Data(hostvars)) = scope.get("hostvars") else { panic!("no hostvars") };
@@ -266,7 +266,7 @@ fn facts_are_variables_and_a_dictionary_but_steer_no_connection() {
     assert_eq!(show(&scope, "ansible_become_exe"), "-");
     assert_eq!(
         show(&scope, "ansible_facts"),
-        r#"{"distribution": "Debian", "packages": "p", "ansible_local": "l"}"#
+        r#"{'distribution': 'Debian', 'packages': 'p', 'ansible_local': 'l'}"#
     );
     host.set_fact("kept".into(), Value::from(1), true);
     host.clear_facts();

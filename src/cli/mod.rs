@@ -1,0 +1,3 @@
+//! Command line types, one file a subcommand.
+
+pub mod inventory;
