@@ -144,7 +144,7 @@ impl Inventory {
             let lists = self.members().iter().map(|(group, hosts)| {
                 (group.to_string(), hosts.iter().map(|h| Value::from(&**h)).collect::<Value>())
             });
-            lists.collect()
+            Value::from_pairs(lists)
         };
         self.groups_value.get_or_init(make).clone()
     }

@@ -316,7 +316,7 @@ fn wildcard(text: &str) -> String {
 }
 
 /// The closest of some names, if it is close enough to be what was meant.
-pub(super) fn near<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn near<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let most = (name.chars().count() / 3).max(1);
     candidates
         .map(|c| (strsim::damerau_levenshtein(name, c), c))

@@ -110,8 +110,9 @@ impl HostState {
             return view.clone();
         }
         let mut state = self.write();
-        let view: Value =
-            state.facts.iter().map(|(name, value)| (short_name(name).to_owned(), value.clone())).collect();
+        let view = Value::from_pairs(
+            state.facts.iter().map(|(name, value)| (short_name(name).to_owned(), value.clone())),
+        );
         state.view = Some(view.clone());
         view
     }

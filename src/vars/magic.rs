@@ -73,7 +73,7 @@ fn value(scope: &TaskScope, name: &str) -> Option<Value> {
         "vars" => Value::from_object(ScopeVars { scope: Arc::new(scope.clone()) }),
         "ansible_facts" => scope.host.facts(),
         "inventory_file" | "inventory_dir" => {
-            let source = scope.inventory.host(host_name).and_then(|h| h.source.clone());
+            let source = scope.inventory.host(host_name).filter(|h| !h.implicit)?.source.clone();
             let path =
                 source.as_deref().and_then(|p| if name == "inventory_dir" { p.parent() } else { Some(p) });
             path.map_or(Value::from(()), |p| Value::from(p.display().to_string()))
@@ -120,7 +120,7 @@ fn value(scope: &TaskScope, name: &str) -> Option<Value> {
 fn version() -> Value {
     let (major, minor, revision) = VERSION;
     let full = format!("{major}.{minor}.{revision}");
-    Value::from_iter([
+    Value::from_pairs([
         ("full", Value::from(&*full)),
         ("major", Value::from(major)),
         ("minor", Value::from(minor)),

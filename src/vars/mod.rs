@@ -18,6 +18,8 @@ mod scope;
 pub mod secrets;
 mod store;
 mod table;
+#[cfg(test)]
+mod tests;
 pub mod vault;
 
 pub use host::HostState;

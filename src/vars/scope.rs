@@ -51,7 +51,8 @@ pub struct ScopeParts {
     pub play: Option<Arc<PlayVars>>,
     pub play_state: Option<Arc<PlayState>>,
     pub role: Option<Arc<RoleVars>>,
-    /// `vars:` of the blocks around the task, outermost first, and of the task itself as the last one.
+    /// `vars:` of the blocks around the task, outermost first, and of the task itself as the last one. Before them stand `vars:`
+    /// of the entry in `roles:` (not its other parameters) and of the `import_*` that brought the task in.
     pub task: Vec<Arc<Layer>>,
     /// `vars:` of the `include_tasks` and `include_role` that brought the task in, outermost first.
     pub include_params: Vec<Arc<Layer>>,
@@ -176,7 +177,7 @@ impl TaskScope {
             Var::Data(value) => Some(value),
             Var::Yaml(node) => {
                 let scope: Arc<dyn Scope> = Arc::clone(self) as _;
-                Some((self.store.lazy)(&node, &scope))
+                Some(self.store.lazy.value(&node, &scope, name))
             }
         }
     }

@@ -15,8 +15,29 @@ use crate::inventory::{Inventory, LOCALHOST, NewHost, Pattern, Selection};
 use crate::source::{Diagnostics, Node, Sources, Span};
 use crate::template::{Scope, Value};
 
-/// Makes the lazily rendered value of a node in a scope; `template` provides it.
-pub type Lazy = fn(&Arc<Node>, &Arc<dyn Scope>) -> Value;
+/// Makes the value of a node that is rendered in a scope when it is used; `template` provides it.
+#[derive(Clone)]
+pub struct Lazy(Arc<LazyValue>);
+
+/// Gets the node, the scope and the variable's name (for errors).
+type LazyValue = dyn Fn(&Arc<Node>, &Arc<dyn Scope>, &str) -> Value + Send + Sync;
+
+impl Lazy {
+    /// Wraps the function that makes such values.
+    pub fn new(make: impl Fn(&Arc<Node>, &Arc<dyn Scope>, &str) -> Value + Send + Sync + 'static) -> Self {
+        Self(Arc::new(make))
+    }
+
+    pub(super) fn value(&self, node: &Arc<Node>, scope: &Arc<dyn Scope>, name: &str) -> Value {
+        (self.0)(node, scope, name)
+    }
+}
+
+impl std::fmt::Debug for Lazy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Lazy")
+    }
+}
 
 /// What a store starts with.
 #[derive(Debug)]

@@ -137,7 +137,19 @@ impl Vault {
         Err(VaultError::WrongPassword(envelope.id))
     }
 
-    /// Decrypts every `!vault` value below a node and hides its text in output; what can't be decrypted stays and is a finding.
+    /// The text of a `!vault` value, hidden in all output from now on.
+    ///
+    /// # Errors
+    /// As [`Vault::decrypt`].
+    pub fn open_value(&self, text: &str) -> Result<String, VaultError> {
+        let plain = self.decrypt(text)?;
+        if let Some(masks) = &self.masks {
+            masks.add(&plain);
+        }
+        Ok(plain)
+    }
+
+    /// Decrypts every `!vault` value below a node and hides its text in output; the text is never a template. What can't be decrypted stays and is a finding.
     #[must_use]
     pub fn decrypt_node(&self, node: Node) -> (Node, Vec<Diagnostic>) {
         let mut faults = Vec::new();
@@ -148,13 +160,8 @@ impl Vault {
     fn walk(&self, node: Node, faults: &mut Vec<Diagnostic>) -> Node {
         let span = node.span;
         let value = match node.value {
-            Yaml::Vault(text) => match self.decrypt(&text) {
-                Ok(plain) => {
-                    if let Some(masks) = &self.masks {
-                        masks.add(&plain);
-                    }
-                    Yaml::Str(plain.into())
-                }
+            Yaml::Vault(text) => match self.open_value(&text) {
+                Ok(plain) => Yaml::Unsafe(plain.into()),
                 Err(fault) => {
                     let error =
                         Diagnostic::error("vault", format!("can't decrypt this value: {fault}"), span);
@@ -233,7 +240,7 @@ impl Envelope {
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
