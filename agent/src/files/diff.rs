@@ -2,6 +2,9 @@
 //!
 //! Owns: when contents are shown and when only their size is. Must not: compute differences (the controller does).
 
+use std::io::Read as _;
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 /// Contents above this many bytes are not shown; Ansible's limit.
@@ -25,6 +28,17 @@ pub fn titled(before_header: &str, after_header: &str, before: &[u8], after: &[u
         }
     }
     entry
+}
+
+/// As much of a file as a diff needs; nothing for one that can't be read.
+#[must_use]
+pub fn contents(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Ok(file) = std::fs::File::open(path) {
+        // What can't be read can't be shown; the module that writes will say why.
+        let _ = file.take(LARGEST as u64 + 1).read_to_end(&mut bytes);
+    }
+    bytes
 }
 
 #[cfg(test)]
