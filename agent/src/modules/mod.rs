@@ -7,11 +7,17 @@
 pub mod apt;
 pub mod group;
 pub mod hostname;
+pub mod modprobe;
 pub mod package;
+pub mod ping;
+pub mod reboot;
+pub mod selinux;
 pub mod service;
 pub mod setup;
+pub mod sysctl;
 pub mod systemd;
 pub mod user;
+pub mod wait_for;
 pub mod yum;
 
 use serde::de::DeserializeOwned;
