@@ -1,5 +1,6 @@
 //! The disk images of hosts: built once by the recipe, then shared by all hosts of all labs as read-only layers.
 
+use std::fs::TryLockError;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -48,7 +49,15 @@ impl Images {
         fs_err::create_dir_all(dirs.cache())?;
         // Another lab may be building the same images.
         let lock = fs_err::File::create(dirs.cache().join(".lock"))?;
-        lock.file().lock()?;
+        match lock.file().try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                progress
+                    .on_event(&LabEvent::Note("another dcos-play builds the image; waiting for it to end"));
+                lock.file().lock()?;
+            }
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
         if let Some(images) = Self::cached(dirs, &hash) {
             return Ok(images);
         }

@@ -17,9 +17,10 @@ use super::image::{self, Images, recipe_hash};
 use super::keys;
 use super::network::{Bridge, Network};
 use super::progress::{LabEvent, Progress};
-use super::spec::{HostSpec, LabInventory, LabSpec, nearest, ssh_options};
+use super::spec::{HostSpec, LabInventory, LabSpec, ssh_options};
 use super::tools::{last_line, require_root_and_programs};
 use super::www;
+use crate::source::nearest;
 
 /// Hosts boot in about a second; this is for a machine that is busy with a dozen of them.
 const BOOT_DEADLINE: Duration = Duration::from_secs(60);
@@ -342,7 +343,7 @@ impl Lab {
     fn known(&self, name: &str) -> Result<&HostSpec, LabError> {
         self.spec.host(name).ok_or_else(|| {
             let known: Vec<_> = self.spec.hosts.iter().map(|host| host.name.clone()).collect();
-            let near = nearest(name, known.iter());
+            let near = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
             LabError::UnknownHost { lab: self.spec.name.clone(), host: name.to_owned(), near, known }
         })
     }

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::config::{AddressConfig, GroupConfig, HostConfig, LabConfig, Vars};
 use super::dirs::LabDirs;
 use super::network::{Network, NetworkError};
+use crate::source::nearest;
 
 const DEFAULT_NETWORK: &str = "10.77.0.0/24";
 const DEFAULT_WWW_PORT: u16 = 8077;
@@ -121,6 +122,9 @@ pub enum SpecError {
     /// The file is no YAML or has another shape.
     #[error("`{}` is no lab inventory: {source}", .path.display())]
     Shape { path: PathBuf, source: serde_norway::Error },
+    /// A value has another type than the key wants.
+    #[error("`{}` is no lab inventory: {source}", .path.display())]
+    Value { path: PathBuf, source: serde_json::Error },
     /// The file belongs to another plugin.
     #[error("`plugin: {0}` isn't a lab; a lab's inventory file says `plugin: lab`")]
     Plugin(String),
@@ -185,8 +189,7 @@ impl LabSpec {
         let text = fs_err::read_to_string(path)?;
         let config = serde_norway::from_str(&text)
             .map_err(|source| SpecError::Shape { path: path.to_owned(), source })?;
-        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        Self::resolve(config, &name, path.parent().unwrap_or(Path::new("")))
+        Self::resolve(config, &default_name(path), path.parent().unwrap_or(Path::new("")))
     }
 
     /// Checks what was written. `default_name` names a lab that has no name, `folder` is where relative paths start.
@@ -252,6 +255,11 @@ impl LabSpec {
         });
         LabInventory { hosts: hosts.collect(), groups: self.groups.clone(), vars: self.vars.clone() }
     }
+}
+
+/// The name of a lab whose file gives none.
+pub(super) fn default_name(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// What ssh must be told to trust exactly the lab's hosts.
@@ -415,7 +423,7 @@ fn check_children(groups: &IndexMap<String, InventoryGroup>) -> Result<(), SpecE
     for (name, group) in groups {
         for child in &group.children {
             if !groups.contains_key(child) {
-                let near = nearest(child, groups.keys());
+                let near = nearest(child, groups.keys().map(String::as_str)).map(str::to_owned);
                 return Err(SpecError::UnknownChild { group: name.clone(), child: child.clone(), near });
             }
         }
@@ -432,15 +440,6 @@ fn check_children(groups: &IndexMap<String, InventoryGroup>) -> Result<(), SpecE
         }
     }
     Ok(())
-}
-
-/// The name that somebody who wrote `wanted` probably meant.
-pub(super) fn nearest<'a>(wanted: &str, known: impl Iterator<Item = &'a String>) -> Option<String> {
-    known
-        .map(|name| (strsim::damerau_levenshtein(wanted, name), name))
-        .filter(|(distance, name)| *distance <= name.len().max(3) / 3)
-        .min()
-        .map(|(_, name)| name.clone())
 }
 
 #[cfg(test)]
