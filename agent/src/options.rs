@@ -8,6 +8,11 @@
 
 use serde_json::{Map, Value};
 
+mod check;
+mod coerce;
+
+pub use check::nearest;
+
 /// What an option's value must be. Strings are coerced as Ansible does it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -172,6 +177,22 @@ impl Spec {
     pub fn coerce(&self, raw: Map<String, Value>) -> Result<Map<String, Value>, Vec<ArgumentFault>> {
         coerce::coerce(self, raw)
     }
+
+    /// Checks what can be known before a host is touched: unknown and doubled names, missing and exclusive ones, and
+    /// the values that are written literally. A value of `None` is one that a template makes later.
+    #[must_use]
+    pub fn check_static<'a>(
+        &self,
+        given: impl IntoIterator<Item = (&'a str, Option<&'a Value>)>,
+    ) -> Vec<ArgumentFault> {
+        check::check_static(self, given)
+    }
+
+    /// Whether the value of this option (by name or alias) must never be shown.
+    #[must_use]
+    pub fn is_secret(&self, name: &str) -> bool {
+        self.option(name).is_some_and(|option| option.secret)
+    }
 }
 
 /// What is wrong with an argument.
@@ -202,18 +223,4 @@ pub enum ArgumentFault {
 
 fn quoted(names: &[&str]) -> String {
     names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
-}
-
-mod coerce {
-    //! The coercion itself. To be filled by the owner of `agent/`.
-    use serde_json::{Map, Value};
-
-    use super::{ArgumentFault, Spec};
-
-    pub(super) fn coerce(
-        _spec: &Spec,
-        raw: Map<String, Value>,
-    ) -> Result<Map<String, Value>, Vec<ArgumentFault>> {
-        Ok(raw)
-    }
 }

@@ -147,6 +147,8 @@ pub enum FaultKind {
     Agent,
     /// The connection broke while in use.
     Lost,
+    /// The user cancelled the step and the host did not end it in time.
+    Cancelled,
     /// This machine lacks something (the `ssh` program, file descriptors).
     Controller,
 }
@@ -162,6 +164,7 @@ impl fmt::Display for FaultKind {
             Self::Become => "become",
             Self::Agent => "agent",
             Self::Lost => "connection lost",
+            Self::Cancelled => "cancelled",
             Self::Controller => "controller",
         })
     }
