@@ -13,3 +13,5 @@ pub mod vars;
 pub mod inventory;
 
 pub mod resolve;
+
+pub mod cli;
