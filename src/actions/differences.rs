@@ -15,11 +15,8 @@ pub(super) fn complete(result: &mut Map<String, Json>, sending: &Sending) {
     let Some(Json::Array(entries)) = result.get_mut("diff") else { return };
     for entry in entries {
         let Json::Object(entry) = entry else { continue };
-        if entry.contains_key("prepared") || !(entry.contains_key("before") || entry.contains_key("before_header")) {
-            continue;
-        }
         // Attributes of a file are compared as mappings; those are complete.
-        if entry.get("before").is_some_and(Json::is_object) {
+        if !entry.contains_key("before_header") || entry.get("before").is_some_and(Json::is_object) {
             continue;
         }
         if !entry.contains_key("after") && !entry.contains_key("src_binary") && !entry.contains_key("src_larger") {

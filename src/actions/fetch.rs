@@ -9,6 +9,7 @@ use dcos_play_agent::options::{Opt, Spec};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use md5::{Digest as _, Md5};
+use sha1::Sha1;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
@@ -80,9 +81,19 @@ async fn run(context: &Context<'_>, args: Map<String, Json>) -> Result<Done, Sto
             .with("remote_checksum", remote)
             .done();
     }
-    let (answer, bytes) = context.remote.module_always("fetch", object(json!({"src": args.src}))).await?;
-    checked(answer)?;
-    let checksum = local_files::sha1(&bytes);
+    let unwritable = |e: std::io::Error| Stop::failed(format!("cannot write `{}` on the controller: {e}", dest.display()));
+    let mut writing = Writing::begin(&dest).map_err(unwritable)?;
+    loop {
+        // A large file comes in pieces and never stands in memory as a whole.
+        let question = object(json!({"src": args.src, "offset": writing.size}));
+        let (answer, piece) = context.remote.module_always("fetch", question).await?;
+        let answer = checked(answer)?;
+        writing.add(&piece).map_err(unwritable)?;
+        if piece.is_empty() || flag(&answer, "eof") {
+            break;
+        }
+    }
+    let (checksum, md5sum) = writing.sums();
     if args.validate_checksum.unwrap_or(true)
         && let Some(remote) = &remote
         && *remote != checksum
@@ -93,10 +104,9 @@ async fn run(context: &Context<'_>, args: Map<String, Json>) -> Result<Done, Sto
             .with("checksum", checksum)
             .with("remote_checksum", remote.clone()));
     }
-    let unwritable = |e: std::io::Error| Stop::failed(format!("cannot write `{}` on the controller: {e}", dest.display()));
-    write(&dest, &bytes).map_err(unwritable)?;
+    writing.finish(&dest).map_err(unwritable)?;
     Reply::new(true)
-        .with("md5sum", md5(&bytes))
+        .with("md5sum", md5sum)
         .with("dest", dest.display().to_string())
         .with("remote_md5sum", Json::Null)
         .with("checksum", checksum)
@@ -149,21 +159,46 @@ fn destination(context: &Context<'_>, args: &Args) -> Result<PathBuf, Stop> {
     Ok(dest)
 }
 
-fn write(dest: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = dest.parent().unwrap_or(Path::new("."));
-    fs_err::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    // As any file that a program makes, within the user's umask: the temporary one is private.
-    let mode = if dest.exists() { None } else { Some(0o666 & !umask()) };
-    match (mode, fs_err::metadata(dest)) {
-        (Some(mode), _) => set_mode(file.as_file(), mode)?,
-        (None, Ok(meta)) => file.as_file().set_permissions(meta.permissions())?,
-        (None, Err(e)) => return Err(e),
+/// A file that takes its name only when it is whole.
+struct Writing {
+    file: tempfile::NamedTempFile,
+    size: u64,
+    sha1: Sha1,
+    md5: Md5,
+}
+
+impl Writing {
+    fn begin(dest: &Path) -> std::io::Result<Self> {
+        let folder = dest.parent().unwrap_or(Path::new("."));
+        fs_err::create_dir_all(folder)?;
+        let file = tempfile::NamedTempFile::new_in(folder)?;
+        Ok(Self { file, size: 0, sha1: Sha1::new(), md5: Md5::new() })
     }
-    file.persist(dest).map_err(|e| e.error)?;
-    Ok(())
+
+    fn add(&mut self, piece: &[u8]) -> std::io::Result<()> {
+        self.file.write_all(piece)?;
+        self.size += piece.len() as u64;
+        self.sha1.update(piece);
+        self.md5.update(piece);
+        Ok(())
+    }
+
+    /// SHA-1 and MD5 so far, in hex.
+    fn sums(&self) -> (String, String) {
+        (hex(&self.sha1.clone().finalize()), hex(&self.md5.clone().finalize()))
+    }
+
+    fn finish(self, dest: &Path) -> std::io::Result<()> {
+        self.file.as_file().sync_all()?;
+        // The mode that any new file of this user gets, or that of the file which is replaced: the temporary one's
+        // is private.
+        match fs_err::metadata(dest) {
+            Ok(meta) => self.file.as_file().set_permissions(meta.permissions())?,
+            Err(_) => set_mode(self.file.as_file(), 0o666 & !umask())?,
+        }
+        self.file.persist(dest).map_err(|e| e.error)?;
+        Ok(())
+    }
 }
 
 fn set_mode(file: &std::fs::File, mode: u32) -> std::io::Result<()> {
@@ -193,7 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_lands_below_the_hosts_name_and_is_not_fetched_twice() {
-        let stage = Stage::new().always("stat", there("log\n")).answer_blob("fetch", json!({}), b"log\n");
+        let stage = Stage::new().always("stat", there("log\n")).answer_blob("fetch", json!({"eof": false}), b"lo").answer_blob("fetch", json!({"eof": true}), b"g\n");
         let args = json!({"src": "/var/log/../x.log", "dest": "out"});
         let result = stage.result("fetch", args.clone()).await;
         let dest = format!("{}/out/host1/var/log/x.log", stage.directory());
@@ -202,7 +237,7 @@ mod tests {
         assert_eq!(fs_err::read_to_string(&dest).expect("written"), "log\n");
         let again = stage.result("fetch", args).await;
         assert_eq!((&again["changed"], &again["file"]), (&json!(false), &json!("/var/log/../x.log")));
-        assert_eq!(stage.calls().iter().filter(|c| c.module == "fetch").count(), 1);
+        assert_eq!(stage.calls().iter().filter(|c| c.module == "fetch").count(), 2);
     }
 
     #[tokio::test]
@@ -228,7 +263,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_changed_file_is_a_mismatch_and_check_mode_writes_nothing() {
-        let stage = Stage::new().always("stat", there("old")).answer_blob("fetch", json!({}), b"new");
+        let stage = Stage::new().always("stat", there("old")).answer_blob("fetch", json!({"eof": true}), b"new");
         let args = json!({"src": "/x", "dest": "out"});
         assert_eq!(
             stage.failure("fetch", args.clone()).await["msg"],

@@ -21,7 +21,7 @@ use crate::template::Var;
 use crate::vars::Layer;
 
 static OPTIONS: &[Opt] = &[
-    Opt::str("file").aliases(&["_raw_params", "free-form"]),
+    Opt::str("file").aliases(&["_raw_params"]),
     Opt::str("dir"),
     Opt::str("name"),
     Opt::int("depth"),

@@ -11,10 +11,10 @@ use serde_json::{Map, Value as Json};
 use super::results::{Reply, add_lines, typed};
 use super::{Action, Context, Done, Stop};
 
-static OPTIONS: &[Opt] = &[Opt::str("_raw_params").aliases(&["free_form"]).required(), Opt::str("executable")];
+static OPTIONS: &[Opt] = &[Opt::str("cmd").aliases(&["_raw_params"]).required(), Opt::str("executable")];
 static SPEC: Spec = Spec {
     options: &[OPTIONS],
-    free_form: Some("_raw_params"),
+    free_form: Some("cmd"),
     check: CheckSupport::None,
     repeat: Repeat::Ask,
     ..Spec::new("raw")
@@ -22,7 +22,7 @@ static SPEC: Spec = Spec {
 
 #[derive(Deserialize)]
 struct Args {
-    #[serde(rename = "_raw_params")]
+    #[serde(rename = "cmd")]
     command: String,
     executable: Option<String>,
 }
@@ -82,13 +82,13 @@ mod tests {
     async fn output_and_status_are_reported() {
         let stage = Stage::new().raw_answer(0, "a\r\nb\n").raw_answer(3, "");
         assert_eq!(
-            stage.result("raw", json!({"_raw_params": "uptime"})).await,
+            stage.result("raw", json!({"cmd": "uptime"})).await,
             json!({
                 "changed": true, "rc": 0, "stdout": "a\nb\n", "stderr": "",
                 "stdout_lines": ["a", "b"], "stderr_lines": [],
             })
         );
-        let failed = stage.failure("raw", json!({"_raw_params": "it's", "executable": "/bin/bash"})).await;
+        let failed = stage.failure("raw", json!({"cmd": "it's", "executable": "/bin/bash"})).await;
         assert_eq!((&failed["rc"], &failed["msg"]), (&json!(3), &json!("non-zero return code")));
         assert_eq!(stage.raw_lines(), ["uptime", r"/bin/bash -c 'it'\''s'"]);
     }
@@ -96,7 +96,7 @@ mod tests {
     #[tokio::test]
     async fn check_mode_skips() {
         let stage = Stage::new().check();
-        assert_eq!(stage.result("raw", json!({"_raw_params": "reboot"})).await["skipped"], true);
+        assert_eq!(stage.result("raw", json!({"cmd": "reboot"})).await["skipped"], true);
         assert!(stage.raw_lines().is_empty());
     }
 }

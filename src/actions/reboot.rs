@@ -30,6 +30,8 @@ static OPTIONS: &[Opt] = &[
 static SPEC: Spec = Spec { options: &[OPTIONS], repeat: Repeat::Ask, ..Spec::new("reboot") };
 
 const SEARCH: &[&str] = &["/sbin", "/bin", "/usr/sbin", "/usr/bin", "/usr/local/sbin"];
+/// Time for the order to reboot.
+const ORDER: Duration = Duration::from_secs(30);
 /// Between two looks; the first is the shortest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(1));
 /// Time for one look: short at first, for a host that is down does not answer at all; then longer, for a host that has
@@ -161,8 +163,10 @@ async fn start(context: &Context<'_>, args: &Args) -> Result<(), Stop> {
         }
     };
     let line = format!("PATH={}:$PATH; export PATH\n{text}", quoted(&paths.join(":")));
-    let call = argv(&line);
-    match context.remote.module("command", call, Vec::new()).await {
+    let order = context.remote.module("command", argv(&line), Vec::new());
+    // A host that went down in the middle of its answer may leave a connection that never says anything again.
+    let Some(answer) = within(context.clock, ORDER, order).await else { return Ok(()) };
+    match answer {
         Ok(result) if flag(&result, "failed") => {
             Err(Stop::failed(format!("Reboot command failed. Error was: '{}'", words(&result)))
                 .with("changed", false)

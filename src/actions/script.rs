@@ -21,8 +21,7 @@ use super::{Action, Context, Done, Stop};
 use crate::connection::Content;
 
 static OPTIONS: &[Opt] = &[
-    Opt::str("_raw_params").aliases(&["free_form"]),
-    Opt::str("cmd"),
+    Opt::str("cmd").aliases(&["_raw_params"]).required(),
     Opt::path("creates"),
     Opt::path("removes"),
     Opt::path("chdir"),
@@ -31,9 +30,7 @@ static OPTIONS: &[Opt] = &[
 ];
 static SPEC: Spec = Spec {
     options: &[OPTIONS],
-    free_form: Some("_raw_params"),
-    required_one_of: &[&["_raw_params", "cmd"]],
-    mutually_exclusive: &[&["_raw_params", "cmd"]],
+    free_form: Some("cmd"),
     check: CheckSupport::None,
     repeat: Repeat::Ask,
     ..Spec::new("script")
@@ -41,9 +38,7 @@ static SPEC: Spec = Spec {
 
 #[derive(Deserialize)]
 struct Args {
-    #[serde(rename = "_raw_params")]
-    text: Option<String>,
-    cmd: Option<String>,
+    cmd: String,
     creates: Option<String>,
     removes: Option<String>,
     chdir: Option<String>,
@@ -65,7 +60,7 @@ impl Action for Script {
 
 async fn run(context: &Context<'_>, args: Map<String, Json>) -> Result<Done, Stop> {
     let args: Args = typed(&SPEC, args)?;
-    let text = args.cmd.as_deref().or(args.text.as_deref()).unwrap_or_default().trim();
+    let text = args.cmd.trim();
     let (file, rest) = first_word(text);
     if file.is_empty() {
         return Err(Stop::failed("`script` needs the name of a file"));
@@ -187,7 +182,7 @@ mod tests {
     async fn the_file_runs_with_its_arguments_and_leaves_nothing() {
         let stage = Stage::new().answer("shell", json!({"changed": true, "rc": 0, "cmd": "long"}));
         stage.file("files/hello.sh", "#!/bin/sh\necho \"$1|$2|$0\"\nexit 7\n");
-        let result = stage.result("script", json!({"_raw_params": "hello.sh 'a b' $((1+1))"})).await;
+        let result = stage.result("script", json!({"cmd": "hello.sh 'a b' $((1+1))"})).await;
         assert_eq!(result["cmd"], "hello.sh 'a b' $((1+1))");
         let (stdout, rc) = really(&stage.calls()[0].args);
         let (head, path) = stdout.trim_end().rsplit_once('|').expect("three parts");
