@@ -217,7 +217,8 @@ pub(super) fn vault_opener(vault: &Arc<Vault>) -> Option<template::VaultOpener> 
     Some(Arc::new(move |text| vault.decrypt(text).map_err(|e| e.to_string())))
 }
 
-fn vault(flags: &VariableFlags, masks: &Arc<Masks>) -> Result<Vault, Trouble> {
+/// The vault with the passwords that the flags give.
+pub(super) fn vault(flags: &VariableFlags, masks: &Arc<Masks>) -> Result<Vault, Trouble> {
     let mut vault = Vault::new(Arc::clone(masks));
     for path in &flags.vault_password_file {
         vault.add_file("default", path)?;

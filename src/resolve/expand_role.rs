@@ -20,6 +20,8 @@ pub(super) struct RoleCall {
     /// The task or list item that asks.
     pub link: Span,
     pub from: From,
+    /// Where the options of `from` are written.
+    pub from_at: Vec<(&'static str, Span)>,
     pub params: Vec<(Spanned<String>, Node)>,
     /// `vars:` beside the role's name.
     pub vars: Option<Arc<Layer>>,
@@ -45,6 +47,7 @@ impl RoleCall {
             at,
             link: at,
             from: From::default(),
+            from_at: Vec::new(),
             params: Vec::new(),
             vars: None,
             included: false,
@@ -56,6 +59,11 @@ impl RoleCall {
             parents: Vec::new(),
             parent_params: None,
         }
+    }
+
+    /// Where a `tasks_from` and kin stand, else the role's name.
+    fn place_of(&self, option: &str) -> Span {
+        self.from_at.iter().find(|(name, _)| *name == option).map_or(self.at, |(_, at)| *at)
     }
 }
 
@@ -121,11 +129,10 @@ impl Expander<'_> {
             path: path.clone(),
             from: call.from.clone(),
             params: call.params.iter().map(|(k, v)| (k.value.clone(), plain(v))).collect(),
-            vars: call.vars.as_ref().map(|l| {
-                crate::source::Yaml::Seq(
-                    l.entries.iter().map(|(k, v)| pair_node(k, v)).collect(),
-                )
-            }),
+            vars: call
+                .vars
+                .as_ref()
+                .map(|l| crate::source::Yaml::Seq(l.entries.iter().map(|(k, v)| pair_node(k, v)).collect())),
             when: call.when.as_ref().map(plain),
             tags: call.tags.as_ref().map(plain),
             included: call.included,
@@ -136,9 +143,22 @@ impl Expander<'_> {
 
         let name = call.name.rsplit('/').next().unwrap_or(&call.name).to_owned();
         let link = Include { span: call.link, what: what.to_owned() };
-        let defaults =
-            roles::variables(resolver, &path, "defaults", call.from.defaults.as_deref(), call.at, &mut self.out);
-        let vars = roles::variables(resolver, &path, "vars", call.from.vars.as_deref(), call.at, &mut self.out);
+        let defaults = roles::variables(
+            resolver,
+            &path,
+            "defaults",
+            call.from.defaults.as_deref(),
+            call.place_of("defaults_from"),
+            &mut self.out,
+        );
+        let vars = roles::variables(
+            resolver,
+            &path,
+            "vars",
+            call.from.vars.as_deref(),
+            call.place_of("vars_from"),
+            &mut self.out,
+        );
         let (defaults, vars) = (Arc::new(defaults), roles::joined(vars, call.vars.as_ref()));
         let mut items = Vec::new();
         let mut dependencies = Vec::new();
@@ -188,10 +208,10 @@ impl Expander<'_> {
         inner.directory = path.join("tasks");
         // Handlers know the role, but not the block that a static import stands in.
         self.role_handlers(call, &role, &inner);
-        if call.validate {
-            if let Some(specs) = &meta.argument_specs {
-                items.extend(tasks::validation(self, specs, tasks_name, call, &inner));
-            }
+        if call.validate
+            && let Some(specs) = &meta.argument_specs
+        {
+            items.extend(tasks::validation(self, specs, tasks_name, call, &inner));
         }
         match roles::file(&path, "tasks", tasks_name) {
             Some(file) => {
@@ -206,7 +226,13 @@ impl Expander<'_> {
             None if call.from.tasks.is_some() => {
                 let folder = path.join("tasks");
                 let names = roles::files_below(&folder);
-                self.out.push(roles::no_file(resolver, tasks_name, &folder, &names, call.at));
+                self.out.push(roles::no_file(
+                    resolver,
+                    tasks_name,
+                    &folder,
+                    &names,
+                    call.place_of("tasks_from"),
+                ));
             }
             None => {}
         }
@@ -219,7 +245,13 @@ impl Expander<'_> {
             if call.from.handlers.is_some() {
                 let folder = role.path.join("handlers");
                 let names = roles::files_below(&folder);
-                self.out.push(roles::no_file(self.resolver, name, &folder, &names, call.at));
+                self.out.push(roles::no_file(
+                    self.resolver,
+                    name,
+                    &folder,
+                    &names,
+                    call.place_of("handlers_from"),
+                ));
             }
             return;
         };

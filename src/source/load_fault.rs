@@ -33,10 +33,12 @@ pub(super) fn syntax_fault(id: SourceId, file: &SourceFile, at: u32, info: &str)
             Diagnostic::error("yaml-syntax", "a key without `:`", line_span(id, file, shown))
                 .help("write `key: value`; text over several lines is indented under its key")
         }
-        _ if info.contains("found unexpected end of stream") => {
+        _ if info.contains("found unexpected end of stream")
+            || info.contains("invalid indentation in quoted") =>
+        {
             Diagnostic::error("yaml-syntax", "a quoted text is never closed", here)
-                .label("the file ends here")
-                .help("look for the last `\"` or `'` without its partner")
+                .label("noticed here")
+                .help("look for the `\"` or `'` without its partner")
         }
         _ if info.contains("unknown anchor") => {
             Diagnostic::error("yaml-syntax", "this alias names no anchor of the file", here)
