@@ -1,0 +1,1 @@
+//! Rows of templates and what Ansible makes of them.
