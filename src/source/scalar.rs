@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Yaml;
 
 /// The value of a plain scalar.
-pub(super) fn resolve(text: &str) -> Yaml {
+pub(crate) fn resolve(text: &str) -> Yaml {
     constant(text)
         .or_else(|| integer(text).map(Yaml::Int))
         .or_else(|| float(text).map(Yaml::Float))

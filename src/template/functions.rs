@@ -12,7 +12,7 @@ use super::eval::Cx;
 use super::marks::missing;
 use super::objects::{Cycler, Joiner, namespace};
 use super::registry::{Args, Row};
-use super::values::{int, items, list, pairs, text};
+use super::values::{int, items, list, pairs};
 use super::{filters, lookups};
 
 pub(super) const TABLE: &[Row] = &[
@@ -126,9 +126,4 @@ fn lipsum(_: &mut Cx, a: &Args) -> R<Value> {
         .map(|_| if html { format!("<p>{paragraph}</p>") } else { paragraph.clone() })
         .collect();
     Ok(Value::from(all.join(if html { "\n" } else { "\n\n" })))
-}
-
-/// Text of a value; shared by families that show names.
-pub(super) fn shown(value: &Value) -> R<String> {
-    text(value)
 }

@@ -122,7 +122,7 @@ fn failed(error: &fancy_regex::Error) -> TemplateError {
 fn each_match(
     regex: &Regex,
     s: &str,
-    mut found: impl FnMut(&Captures<'_>) -> R<bool>,
+    mut found: impl FnMut(&Captures<'_, str>) -> R<bool>,
 ) -> R<()> {
     let mut at = 0;
     while at <= s.len() {
@@ -142,7 +142,7 @@ fn each_match(
 }
 
 /// Writes a Python replacement text: `\1`, `\g<1>`, `\g<name>`, `\\`, `\n`.
-fn expand(replacement: &str, captures: &Captures<'_>, out: &mut String) -> R<()> {
+fn expand(replacement: &str, captures: &Captures<'_, str>, out: &mut String) -> R<()> {
     let mut chars = replacement.chars().peekable();
     let mut group = |number: Option<usize>, name: &str, out: &mut String| -> R<()> {
         let found = match number {
