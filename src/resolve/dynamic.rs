@@ -28,7 +28,12 @@ impl Resolver {
     ///
     /// # Errors
     /// Everything that is wrong with the file.
-    pub fn expand_tasks_file(&self, play: &Play, including: &Task, file: &Path) -> Result<Vec<Item>, Diagnostics> {
+    pub fn expand_tasks_file(
+        &self,
+        play: &Play,
+        including: &Task,
+        file: &Path,
+    ) -> Result<Vec<Item>, Diagnostics> {
         let mut expander = Expander::new(self, false);
         let context = context_of(including).map_err(one)?;
         expander.play_vars = Some(Arc::clone(&play.vars));
@@ -43,7 +48,12 @@ impl Resolver {
     ///
     /// # Errors
     /// Everything that is wrong with the role.
-    pub fn expand_role(&self, play: &Play, including: &Task, options: &RoleInclude) -> Result<ExpandedRole, Diagnostics> {
+    pub fn expand_role(
+        &self,
+        play: &Play,
+        including: &Task,
+        options: &RoleInclude,
+    ) -> Result<ExpandedRole, Diagnostics> {
         let mut expander = Expander::new(self, false);
         let context = context_of(including).map_err(one)?;
         expander.play_vars = Some(Arc::clone(&play.vars));
@@ -70,13 +80,20 @@ impl Resolver {
         let expanded = expander.role(&call, &context);
         let handlers = expander.all_handlers();
         finish(expander.out)?;
-        let nothing = || one(Diagnostic::error("unknown-role", format!("no role named `{}`", options.name), at));
+        let nothing =
+            || one(Diagnostic::error("unknown-role", format!("no role named `{}`", options.name), at));
         let (items, role) = expanded.ok_or_else(nothing)?;
         Ok(ExpandedRole { items, handlers, role })
     }
 
     /// What the included tasks inherit: the surroundings of the include and its `apply:`.
-    fn included(&self, expander: &mut Expander<'_>, including: &Task, context: &Inherited, apply: Option<&Node>) -> Inherited {
+    fn included(
+        &self,
+        expander: &mut Expander<'_>,
+        including: &Task,
+        context: &Inherited,
+        apply: Option<&Node>,
+    ) -> Inherited {
         let mut inner = match apply.and_then(Node::as_map) {
             Some(map) => {
                 let keywords = syntax::only_keywords(map, syntax::Place::BLOCK, &mut expander.out);
@@ -91,7 +108,11 @@ impl Resolver {
 
 fn context_of(including: &Task) -> Result<Inherited, Diagnostic> {
     including.inherited.as_deref().cloned().ok_or_else(|| {
-        Diagnostic::error("not-an-include", format!("`{}` includes nothing", including.action.name), including.span)
+        Diagnostic::error(
+            "not-an-include",
+            format!("`{}` includes nothing", including.action.name),
+            including.span,
+        )
     })
 }
 

@@ -104,7 +104,8 @@ impl<'r> Expander<'r> {
         let mut made = Vec::new();
         for item in items {
             let syntax::Item::Task(task) = item else { continue };
-            let listen: Vec<Node> = task.keywords.get("listen").into_iter().flat_map(inherit::one_or_many).collect();
+            let listen: Vec<Node> =
+                task.keywords.get("listen").into_iter().flat_map(inherit::one_or_many).collect();
             let mut expanded = Vec::new();
             self.task(task, context, &mut expanded);
             for item in expanded {
@@ -133,8 +134,12 @@ impl<'r> Expander<'r> {
     fn task(&mut self, task: &syntax::Task, context: &Inherited, made: &mut Vec<Item>) {
         let Some((candidate, named)) = self.pick(task, context) else { return };
         match named {
-            Picked::Named(Named::Builtin(Builtin::ImportTasks)) => self.import_tasks(task, candidate, context, made),
-            Picked::Named(Named::Builtin(Builtin::ImportRole)) => self.import_role(task, candidate, context, made),
+            Picked::Named(Named::Builtin(Builtin::ImportTasks)) => {
+                self.import_tasks(task, candidate, context, made)
+            }
+            Picked::Named(Named::Builtin(Builtin::ImportRole)) => {
+                self.import_role(task, candidate, context, made)
+            }
             named => {
                 if let Some(task) = tasks::build(self, task, candidate, &named, context) {
                     let task = Arc::new(task);
@@ -164,7 +169,10 @@ impl<'r> Expander<'r> {
             self.out.push(
                 Diagnostic::error(
                     "two-modules",
-                    format!("two modules in one task: `{}` and `{}`", first.0.name.value, second.0.name.value),
+                    format!(
+                        "two modules in one task: `{}` and `{}`",
+                        first.0.name.value, second.0.name.value
+                    ),
                     second.0.name.span,
                 )
                 .label("the second")
@@ -193,7 +201,13 @@ impl<'r> Expander<'r> {
         known.into_iter().next()
     }
 
-    fn import_tasks(&mut self, task: &syntax::Task, candidate: &Candidate, context: &Inherited, made: &mut Vec<Item>) {
+    fn import_tasks(
+        &mut self,
+        task: &syntax::Task,
+        candidate: &Candidate,
+        context: &Inherited,
+        made: &mut Vec<Item>,
+    ) {
         let read = tasks::language_arguments(self, task, candidate, &catalogue::IMPORT_TASKS);
         let mut inner = inherit::inward(context, &task.keywords, &mut self.out);
         if !read.vars.is_empty() {
@@ -207,14 +221,22 @@ impl<'r> Expander<'r> {
     }
 
     /// Reads a tasks file into the list, with cycles drawn.
-    pub(super) fn import_file(&mut self, path: &Path, at: Span, link: Span, context: &Inherited, made: &mut Vec<Item>) {
+    pub(super) fn import_file(
+        &mut self,
+        path: &Path,
+        at: Span,
+        link: Span,
+        context: &Inherited,
+        made: &mut Vec<Item>,
+    ) {
         let what = self.resolver.shown(path);
         if !self.enter(path, &what, at) {
             return;
         }
         if let Some(node) = self.resolver.load(path, at, &mut self.out) {
             let items = syntax::tasks_file(&node, &mut self.out);
-            let inner = self.into_file(context, path, Include { span: link, what: file_label(path, context) });
+            let inner =
+                self.into_file(context, path, Include { span: link, what: file_label(path, context) });
             made.extend(self.items(&items, &inner));
         }
         self.open.pop();
@@ -225,9 +247,12 @@ impl<'r> Expander<'r> {
         if let Some(from) = self.open.iter().position(|o| o.path == path) {
             let circle = &self.open[from..];
             let names: Vec<&str> = circle.iter().map(|o| o.what.as_str()).chain([what]).collect();
-            let mut finding =
-                Diagnostic::error("import-cycle", format!("imports go in a circle: {}", names.join(" → ")), at)
-                    .label(format!("brings in `{what}` again"));
+            let mut finding = Diagnostic::error(
+                "import-cycle",
+                format!("imports go in a circle: {}", names.join(" → ")),
+                at,
+            )
+            .label(format!("brings in `{what}` again"));
             for link in &circle[1..] {
                 finding = finding.also(link.at, format!("brings in `{}`", link.what));
             }
@@ -252,7 +277,13 @@ impl<'r> Expander<'r> {
         inner
     }
 
-    fn import_role(&mut self, task: &syntax::Task, candidate: &Candidate, context: &Inherited, made: &mut Vec<Item>) {
+    fn import_role(
+        &mut self,
+        task: &syntax::Task,
+        candidate: &Candidate,
+        context: &Inherited,
+        made: &mut Vec<Item>,
+    ) {
         let read = tasks::language_arguments(self, task, candidate, &catalogue::IMPORT_ROLE);
         let inner = inherit::inward(context, &task.keywords, &mut self.out);
         self.refuse_loop(task, "import_role", "include_role");
@@ -266,7 +297,8 @@ impl<'r> Expander<'r> {
 
     /// The options of `import_role` or `include_role` as far as they are literal; `None` when the name cannot be known.
     fn role_call(&mut self, arguments: &super::Arguments, context: &Inherited) -> Option<RoleCall> {
-        let find = |name: &str| arguments.entries.iter().find(|(k, _)| k.value == name).map(|(_, n)| n.clone());
+        let find =
+            |name: &str| arguments.entries.iter().find(|(k, _)| k.value == name).map(|(_, n)| n.clone());
         let node = find("name")?;
         let name = self.static_text(&node, context, "a role's name")?;
         let mut call = RoleCall::new(name, node.span);
@@ -331,7 +363,11 @@ impl<'r> Expander<'r> {
         tried.extend([context.playbook_directory.join("tasks"), context.playbook_directory.clone()]);
         let found = tried.iter().map(|base| base.join(name)).find(|p| p.is_file());
         if found.is_none() {
-            let folder = context.directory.join(name).parent().map_or_else(|| context.directory.clone(), Path::to_path_buf);
+            let folder = context
+                .directory
+                .join(name)
+                .parent()
+                .map_or_else(|| context.directory.clone(), Path::to_path_buf);
             self.out.push(roles::no_file(self.resolver, name, &folder, &roles::files_below(&folder), at));
         }
         found.map(|p| roles::clean(&p))
@@ -339,7 +375,8 @@ impl<'r> Expander<'r> {
 
     /// Checks what a dynamic include holds when its name is literal.
     fn look_into(&mut self, task: &Arc<Task>, context: &Inherited) {
-        let find = |name: &str| task.action.args.entries.iter().find(|(k, _)| k.value == name).map(|(_, n)| n);
+        let find =
+            |name: &str| task.action.args.entries.iter().find(|(k, _)| k.value == name).map(|(_, n)| n);
         let (is_role, target) = match task.action.kind {
             super::ActionKind::IncludeTasks => (false, find("file")),
             super::ActionKind::IncludeRole => (true, find("name")),
@@ -350,7 +387,9 @@ impl<'r> Expander<'r> {
             self.handlers_unknown |= is_role;
             return;
         }
-        let (Some(inherited), true) = (&task.inherited, self.scout && self.scouting < SCOUT_DEPTH) else { return };
+        let (Some(inherited), true) = (&task.inherited, self.scout && self.scouting < SCOUT_DEPTH) else {
+            return;
+        };
         let inherited = Arc::clone(inherited);
         self.scouting += 1;
         if is_role {
@@ -377,7 +416,12 @@ impl<'r> Expander<'r> {
 
     fn scout_role(&mut self, task: &Arc<Task>, inherited: &Inherited) {
         let literal = |name: &str| {
-            task.action.args.entries.iter().find(|(k, _)| k.value == name).is_none_or(|(_, n)| !n.is_template())
+            task.action
+                .args
+                .entries
+                .iter()
+                .find(|(k, _)| k.value == name)
+                .is_none_or(|(_, n)| !n.is_template())
         };
         if !["tasks_from", "vars_from", "defaults_from", "handlers_from"].into_iter().all(literal) {
             self.handlers_unknown = true;
@@ -409,7 +453,8 @@ impl<'r> Expander<'r> {
 
     /// What an include's children inherit, `apply:` included.
     pub(super) fn applied(&mut self, inherited: &Inherited, task: &Task) -> Inherited {
-        let apply = task.action.args.entries.iter().find(|(k, _)| k.value == "apply").and_then(|(_, n)| n.as_map());
+        let apply =
+            task.action.args.entries.iter().find(|(k, _)| k.value == "apply").and_then(|(_, n)| n.as_map());
         match apply {
             Some(map) => {
                 let keywords = syntax::only_keywords(map, syntax::Place::BLOCK, &mut self.out);
@@ -431,7 +476,12 @@ impl<'r> Expander<'r> {
     /// The identity of a task.
     pub(super) fn task_path(&mut self, context: &Inherited, span: Span, name: &str) -> Arc<str> {
         let file = self.resolver.setup.sources.file(span.file);
-        let path = format!("{}/{}/{}", context.prefix, file_label(&file.path, context), name.replace('\n', " ").trim());
+        let path = format!(
+            "{}/{}/{}",
+            context.prefix,
+            file_label(&file.path, context),
+            name.replace('\n', " ").trim()
+        );
         let count = self.counts.entry(path.clone()).or_insert(0);
         *count += 1;
         if *count == 1 { Arc::from(path) } else { Arc::from(format!("{path}#{count}")) }

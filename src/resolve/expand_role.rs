@@ -121,11 +121,10 @@ impl Expander<'_> {
             path: path.clone(),
             from: call.from.clone(),
             params: call.params.iter().map(|(k, v)| (k.value.clone(), plain(v))).collect(),
-            vars: call.vars.as_ref().map(|l| {
-                crate::source::Yaml::Seq(
-                    l.entries.iter().map(|(k, v)| pair_node(k, v)).collect(),
-                )
-            }),
+            vars: call
+                .vars
+                .as_ref()
+                .map(|l| crate::source::Yaml::Seq(l.entries.iter().map(|(k, v)| pair_node(k, v)).collect())),
             when: call.when.as_ref().map(plain),
             tags: call.tags.as_ref().map(plain),
             included: call.included,
@@ -163,9 +162,16 @@ impl Expander<'_> {
                 }
             }
         }
-        let defaults =
-            roles::variables(resolver, &path, "defaults", call.from.defaults.as_deref(), call.at, &mut self.out);
-        let vars = roles::variables(resolver, &path, "vars", call.from.vars.as_deref(), call.at, &mut self.out);
+        let defaults = roles::variables(
+            resolver,
+            &path,
+            "defaults",
+            call.from.defaults.as_deref(),
+            call.at,
+            &mut self.out,
+        );
+        let vars =
+            roles::variables(resolver, &path, "vars", call.from.vars.as_deref(), call.at, &mut self.out);
         let role = Arc::new(Role {
             name,
             path: path.clone(),

@@ -12,10 +12,46 @@ use crate::vars::Layer;
 
 /// Names that exist in every run.
 const MAGIC: &[&str] = &[
-    "item", "omit", "groups", "group_names", "hostvars", "inventory_hostname", "inventory_hostname_short",
-    "inventory_dir", "inventory_file", "playbook_dir", "role_path", "role_name", "play_hosts", "vars", "environment",
-    "lookup", "query", "q", "now", "undef", "range", "dict", "namespace", "cycler", "joiner", "lipsum", "loop", "true",
-    "false", "none", "True", "False", "None", "self", "super", "caller", "varargs", "kwargs", "module_setup", "gather_subset",
+    "item",
+    "omit",
+    "groups",
+    "group_names",
+    "hostvars",
+    "inventory_hostname",
+    "inventory_hostname_short",
+    "inventory_dir",
+    "inventory_file",
+    "playbook_dir",
+    "role_path",
+    "role_name",
+    "play_hosts",
+    "vars",
+    "environment",
+    "lookup",
+    "query",
+    "q",
+    "now",
+    "undef",
+    "range",
+    "dict",
+    "namespace",
+    "cycler",
+    "joiner",
+    "lipsum",
+    "loop",
+    "true",
+    "false",
+    "none",
+    "True",
+    "False",
+    "None",
+    "self",
+    "super",
+    "caller",
+    "varargs",
+    "kwargs",
+    "module_setup",
+    "gather_subset",
 ];
 
 /// Names found by suffix or prefix: facts and connection variables come from hosts and inventories.
@@ -134,7 +170,11 @@ impl<'r> Walk<'r> {
                             self.define_folder(&base.join(&text));
                         } else {
                             let folder = base.join(fixed);
-                            let folder = if fixed.ends_with('/') || fixed.is_empty() { folder } else { folder.parent().unwrap_or(&base).to_path_buf() };
+                            let folder = if fixed.ends_with('/') || fixed.is_empty() {
+                                folder
+                            } else {
+                                folder.parent().unwrap_or(&base).to_path_buf()
+                            };
                             if folder.ends_with("vars") {
                                 self.define_folder(&folder);
                             } else {
@@ -150,7 +190,8 @@ impl<'r> Walk<'r> {
 
     /// An include whose file is only known at run time may set facts nobody has read.
     pub(super) fn unknown_includes(&mut self, task: &Task) {
-        let target = task.action.args.entries.iter().find(|(k, _)| matches!(k.value.as_str(), "file" | "name"));
+        let target =
+            task.action.args.entries.iter().find(|(k, _)| matches!(k.value.as_str(), "file" | "name"));
         if target.is_some_and(|(_, n)| n.is_template()) {
             self.open = true;
         }
@@ -230,8 +271,9 @@ impl<'r> Walk<'r> {
             match (&*task.action.name, node) {
                 // Their strings are expressions.
                 ("assert", node) if is_argument(task, node, "that") => {
-                    let list: Vec<Condition> =
-                        super::inherit::one_or_many(node).map(|expression| Condition { expression }).collect();
+                    let list: Vec<Condition> = super::inherit::one_or_many(node)
+                        .map(|expression| Condition { expression })
+                        .collect();
                     self.conditions(&list, out);
                 }
                 ("debug", node) if is_argument(task, node, "var") => {
@@ -263,9 +305,25 @@ impl<'r> Walk<'r> {
     fn settings(&mut self, settings: &Arc<Settings>, out: &mut Diagnostics) {
         let s = settings;
         let single = [
-            &s.r#become, &s.become_user, &s.become_method, &s.become_flags, &s.become_exe, &s.connection, &s.remote_user,
-            &s.port, &s.check_mode, &s.diff, &s.ignore_errors, &s.ignore_unreachable, &s.any_errors_fatal, &s.no_log,
-            &s.run_once, &s.throttle, &s.timeout, &s.delegate_to, &s.delegate_facts,
+            &s.r#become,
+            &s.become_user,
+            &s.become_method,
+            &s.become_flags,
+            &s.become_exe,
+            &s.connection,
+            &s.remote_user,
+            &s.port,
+            &s.check_mode,
+            &s.diff,
+            &s.ignore_errors,
+            &s.ignore_unreachable,
+            &s.any_errors_fatal,
+            &s.no_log,
+            &s.run_once,
+            &s.throttle,
+            &s.timeout,
+            &s.delegate_to,
+            &s.delegate_facts,
         ];
         for node in single.into_iter().flatten().chain(&s.environment).chain(&s.module_defaults) {
             self.node(node, out);
@@ -275,7 +333,9 @@ impl<'r> Walk<'r> {
     fn layer(&mut self, layer: &Layer, out: &mut Diagnostics) {
         if let Some(span) = layer.span {
             let key = (span.file.0, span.start, span.end);
-            if !layer.entries.is_empty() && !self.seen_layers.insert((key.0, key.1, layer.entries.len() as u32)) {
+            if !layer.entries.is_empty()
+                && !self.seen_layers.insert((key.0, key.1, layer.entries.len() as u32))
+            {
                 return;
             }
         }
@@ -362,7 +422,8 @@ impl<'r> Walk<'r> {
             if known(name) {
                 continue;
             }
-            let finding = Diagnostic::warning("undefined-variable", format!("`{name}` is not defined anywhere"), *at);
+            let finding =
+                Diagnostic::warning("undefined-variable", format!("`{name}` is not defined anywhere"), *at);
             // The nearest of equals by name, so that the text does not depend on a hash.
             let mut names: Vec<&str> = self.defined.keys().map(|k| &**k).collect();
             names.sort_unstable();
@@ -374,7 +435,9 @@ impl<'r> Walk<'r> {
                         None => format!("did you mean `{near}`?"),
                     })
                 }
-                None => finding.help("set it in `vars`, in the inventory, with `-e`, or give it a `default()`"),
+                None => {
+                    finding.help("set it in `vars`, in the inventory, with `-e`, or give it a `default()`")
+                }
             });
         }
     }

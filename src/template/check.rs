@@ -267,7 +267,8 @@ impl Walk {
         self.out.lookups.push((name.into(), first.span.start));
         if registry::lookup(name).is_none() {
             self.out.problems.push(
-                TemplateError::no_such("lookup", name, registry::near_lookup(name)).or_offset(first.span.clone()),
+                TemplateError::no_such("lookup", name, registry::near_lookup(name))
+                    .or_offset(first.span.clone()),
             );
         }
     }

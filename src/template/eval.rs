@@ -14,7 +14,9 @@ use super::marks::{is_missing, is_unknown, missing, omit, unknown, why_missing};
 use super::objects::{LoopState, Macro, Module};
 use super::output::Output;
 use super::program::{Arg, Binary, Ex, Expr, Relation, Target};
-use super::values::{compare, contains, defined, equal, int, item, items, mutable, pairs, text, truth, type_name};
+use super::values::{
+    compare, contains, defined, equal, int, item, items, mutable, pairs, text, truth, type_name,
+};
 use super::{Scope, methods, operators, registry};
 
 /// Variables that a template set; shared with macros that were written where they are visible.
@@ -178,7 +180,11 @@ impl Cx {
                 let left = self.eval(a)?;
                 if is_unknown(&left) {
                     let right = self.eval(b)?;
-                    return Ok(if !is_unknown(&right) && !truth(&right)? { Value::from(false) } else { left });
+                    return Ok(if !is_unknown(&right) && !truth(&right)? {
+                        Value::from(false)
+                    } else {
+                        left
+                    });
                 }
                 if truth(&left).map_err(|err| err.or_offset(a.span.clone()))? { self.eval(b)? } else { left }
             }
@@ -521,8 +527,10 @@ fn put(parent: &Value, key: Value, value: Value) {
 }
 
 fn no_attribute(of: &Value, name: &str) -> TemplateError {
-    let mut error =
-        TemplateError::undefined(name, format!("`{name}` is undefined: a value of type '{}' has no such attribute", type_name(of)));
+    let mut error = TemplateError::undefined(
+        name,
+        format!("`{name}` is undefined: a value of type '{}' has no such attribute", type_name(of)),
+    );
     if of.kind() == ValueKind::Map {
         error = TemplateError::undefined(name, format!("`{name}` is undefined: the mapping has no such key"));
         if let Ok(keys) = items(of) {

@@ -118,7 +118,8 @@ fn joiner(_: &mut Cx, a: &Args) -> R<Value> {
 
 /// Filler text; always the same, so that a second run changes nothing.
 fn lipsum(_: &mut Cx, a: &Args) -> R<Value> {
-    const SENTENCE: &str = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt.";
+    const SENTENCE: &str =
+        "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt.";
     let paragraphs = usize::try_from(a.int_or(0, 5)?.clamp(0, 1000)).unwrap_or(0);
     let html = a.flag(1, true)?;
     let paragraph = [SENTENCE; 3].join(" ");

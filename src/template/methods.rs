@@ -14,10 +14,22 @@ use super::containers::{Dict, List, Map};
 use super::error::{R, TemplateError};
 use super::eval::{Cx, count};
 use super::operators::shown;
-use super::values::{as_int, compare, equal, int, is_list, is_map, item, items, list, map, pair, pairs, text, type_name};
+use super::values::{
+    as_int, compare, equal, int, is_list, is_map, item, items, list, pair, pairs, text, type_name,
+};
 
 const MUTATING: &[&str] = &[
-    "append", "extend", "insert", "pop", "remove", "clear", "update", "setdefault", "sort", "reverse", "popitem",
+    "append",
+    "extend",
+    "insert",
+    "pop",
+    "remove",
+    "clear",
+    "update",
+    "setdefault",
+    "sort",
+    "reverse",
+    "popitem",
 ];
 
 /// True for methods that change their value.
@@ -26,16 +38,68 @@ pub(super) fn mutates(name: &str) -> bool {
 }
 
 const STR: &[&str] = &[
-    "split", "rsplit", "splitlines", "strip", "lstrip", "rstrip", "startswith", "endswith", "find", "rfind", "index",
-    "rindex", "count", "replace", "lower", "upper", "title", "capitalize", "swapcase", "casefold", "join", "format",
-    "isdigit", "isnumeric", "isdecimal", "isalpha", "isalnum", "isspace", "islower", "isupper", "istitle",
-    "isidentifier", "zfill", "ljust", "rjust", "center", "partition", "rpartition", "encode", "expandtabs",
-    "removeprefix", "removesuffix", "format_map", "isascii",
+    "split",
+    "rsplit",
+    "splitlines",
+    "strip",
+    "lstrip",
+    "rstrip",
+    "startswith",
+    "endswith",
+    "find",
+    "rfind",
+    "index",
+    "rindex",
+    "count",
+    "replace",
+    "lower",
+    "upper",
+    "title",
+    "capitalize",
+    "swapcase",
+    "casefold",
+    "join",
+    "format",
+    "isdigit",
+    "isnumeric",
+    "isdecimal",
+    "isalpha",
+    "isalnum",
+    "isspace",
+    "islower",
+    "isupper",
+    "istitle",
+    "isidentifier",
+    "zfill",
+    "ljust",
+    "rjust",
+    "center",
+    "partition",
+    "rpartition",
+    "encode",
+    "expandtabs",
+    "removeprefix",
+    "removesuffix",
+    "format_map",
+    "isascii",
 ];
-const LIST: &[&str] = &["append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "index", "count", "copy"];
+const LIST: &[&str] =
+    &["append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "index", "count", "copy"];
 const DICT: &[&str] = &[
-    "items", "keys", "values", "get", "iteritems", "iterkeys", "itervalues", "update", "setdefault", "pop", "popitem",
-    "clear", "copy", "has_key",
+    "items",
+    "keys",
+    "values",
+    "get",
+    "iteritems",
+    "iterkeys",
+    "itervalues",
+    "update",
+    "setdefault",
+    "pop",
+    "popitem",
+    "clear",
+    "copy",
+    "has_key",
 ];
 
 /// True when a value of that type has the method.
@@ -86,14 +150,19 @@ impl Call<'_> {
     }
 
     fn value(&self, at: usize, name: &str) -> R<&Value> {
-        self.get(at, name)
-            .ok_or_else(|| TemplateError::arguments(format!("`.{}()` needs the argument `{name}`", self.name)))
+        self.get(at, name).ok_or_else(|| {
+            TemplateError::arguments(format!("`.{}()` needs the argument `{name}`", self.name))
+        })
     }
 
     fn string(&self, at: usize, name: &str) -> R<&str> {
         let value = self.value(at, name)?;
         value.as_str().ok_or_else(|| {
-            TemplateError::arguments(format!("`.{}()` needs text, got a value of type '{}'", self.name, type_name(value)))
+            TemplateError::arguments(format!(
+                "`.{}()` needs text, got a value of type '{}'",
+                self.name,
+                type_name(value)
+            ))
         })
     }
 
@@ -189,7 +258,8 @@ pub(super) fn splitlines(s: &str, keep: bool) -> Vec<String> {
     let mut start = 0;
     let mut chars = s.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
-        if !matches!(c, '\n' | '\r' | '\x0b' | '\x0c' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}') {
+        if !matches!(c, '\n' | '\r' | '\x0b' | '\x0c' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}')
+        {
             continue;
         }
         let mut end = at + c.len_utf8();
@@ -224,7 +294,9 @@ pub(super) fn title(s: &str) -> String {
 /// Python's `str.capitalize`.
 pub(super) fn capitalize(s: &str) -> String {
     let mut chars = s.chars();
-    chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars.flat_map(char::to_lowercase)).collect())
+    chars
+        .next()
+        .map_or_else(String::new, |c| c.to_uppercase().chain(chars.flat_map(char::to_lowercase)).collect())
 }
 
 fn padded(s: &str, width: usize, fill: char, left: bool, right: bool) -> String {
@@ -340,7 +412,11 @@ fn string(s: &str, call: &Call<'_>) -> R<Value> {
         "swapcase" => Value::from(
             s.chars()
                 .flat_map(|c| {
-                    if c.is_uppercase() { c.to_lowercase().collect::<Vec<_>>() } else { c.to_uppercase().collect() }
+                    if c.is_uppercase() {
+                        c.to_lowercase().collect::<Vec<_>>()
+                    } else {
+                        c.to_uppercase().collect()
+                    }
                 })
                 .collect::<String>(),
         ),
@@ -370,11 +446,15 @@ fn string(s: &str, call: &Call<'_>) -> R<Value> {
                 args.clear();
             }
             if !named.is_empty() {
-                let named = named.into_iter().map(|(k, v)| Ok((k.to_string(), shown(v)?))).collect::<R<Vec<_>>>()?;
+                let named =
+                    named.into_iter().map(|(k, v)| Ok((k.to_string(), shown(v)?))).collect::<R<Vec<_>>>()?;
                 args.push(Kwargs::from_iter(named).into());
             }
             format(FormatStyle::StrFormat, s, &args).map(Value::from).map_err(|e| {
-                TemplateError::value(format!("the text cannot be formatted: {}", e.detail().unwrap_or("bad format")))
+                TemplateError::value(format!(
+                    "the text cannot be formatted: {}",
+                    e.detail().unwrap_or("bad format")
+                ))
             })?
         }
         "isdigit" | "isnumeric" | "isdecimal" => every(char::is_numeric),
@@ -395,7 +475,10 @@ fn string(s: &str, call: &Call<'_>) -> R<Value> {
                 Some(digits) => (&s[..1], digits),
                 None => ("", s),
             };
-            Value::from(format!("{sign}{}", padded(digits, width.saturating_sub(sign.len()), '0', true, false)))
+            Value::from(format!(
+                "{sign}{}",
+                padded(digits, width.saturating_sub(sign.len()), '0', true, false)
+            ))
         }
         "ljust" => fill().map(|(w, c)| Value::from(padded(s, w, c, false, true)))?,
         "rjust" => fill().map(|(w, c)| Value::from(padded(s, w, c, true, false)))?,
@@ -512,7 +595,11 @@ fn sequence(of: &Value, call: &Call<'_>) -> R<Value> {
         "clear" => target.lock().clear(),
         "reverse" => target.lock().reverse(),
         "sort" => {
-            let reverse = call.named.iter().find(|(n, _)| &**n == "reverse").map_or(Ok(false), |(_, v)| super::values::truth(v))?;
+            let reverse = call
+                .named
+                .iter()
+                .find(|(n, _)| &**n == "reverse")
+                .map_or(Ok(false), |(_, v)| super::values::truth(v))?;
             let mut copy = target.lock().clone();
             sort_values(&mut copy, reverse)?;
             *target.lock() = copy;
@@ -551,7 +638,9 @@ fn mapping(of: &Value, call: &Call<'_>) -> R<Value> {
                             [key, value] => {
                                 new.insert(key.clone(), value.clone());
                             }
-                            _ => return Err(TemplateError::value("`.update()` needs pairs of key and value")),
+                            _ => {
+                                return Err(TemplateError::value("`.update()` needs pairs of key and value"));
+                            }
                         }
                     }
                 }
@@ -573,7 +662,9 @@ fn mapping(of: &Value, call: &Call<'_>) -> R<Value> {
             match (removed, call.get(1, "default")) {
                 (Some(value), _) => Ok(value),
                 (None, Some(default)) => Ok(default.clone()),
-                (None, None) => Err(TemplateError::value(format!("the mapping has no key {}", super::values::repr(key)?))),
+                (None, None) => {
+                    Err(TemplateError::value(format!("the mapping has no key {}", super::values::repr(key)?)))
+                }
             }
         }
         "popitem" => {
@@ -586,9 +677,4 @@ fn mapping(of: &Value, call: &Call<'_>) -> R<Value> {
         }
         _ => Err(no_method("dict", call.name)),
     }
-}
-
-/// A mapping of one entry.
-pub(super) fn single(key: &str, value: Value) -> Value {
-    map(Map::from([(Value::from(key), value)]))
 }

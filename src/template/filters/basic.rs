@@ -135,7 +135,8 @@ fn to_int(_: &mut Cx, a: &Args) -> R<Value> {
 
 fn to_float(_: &mut Cx, a: &Args) -> R<Value> {
     let value = a.value()?;
-    let parsed = as_float(value).or_else(|| value.as_str().and_then(|s| s.trim().replace('_', "").parse().ok()));
+    let parsed =
+        as_float(value).or_else(|| value.as_str().and_then(|s| s.trim().replace('_', "").parse().ok()));
     Ok(match parsed {
         Some(number) => Value::from(number),
         None => a.get(1).cloned().unwrap_or_else(|| Value::from(0.0)),
@@ -156,7 +157,9 @@ fn to_list(_: &mut Cx, a: &Args) -> R<Value> {
 
 fn ternary(_: &mut Cx, a: &Args) -> R<Value> {
     let value = a.value()?;
-    if value.is_none() && let Some(none) = a.some(3) {
+    if value.is_none()
+        && let Some(none) = a.some(3)
+    {
         return Ok(none.clone());
     }
     let yes = match value.as_str() {

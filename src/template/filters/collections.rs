@@ -72,7 +72,9 @@ pub(in crate::template) fn attribute_path(value: &Value, path: &Value) -> R<Valu
             return Ok(current);
         }
         let mut found = item(&current, &Value::from(part))?;
-        if found.is_none() && let Ok(number) = part.parse::<i64>() {
+        if found.is_none()
+            && let Ok(number) = part.parse::<i64>()
+        {
             found = item(&current, &Value::from(number))?;
         }
         current = match found {
@@ -189,8 +191,10 @@ fn sort(_: &mut Cx, a: &Args) -> R<Value> {
         let key = if attributes.is_empty() {
             key_of(&value, None, case_sensitive)?
         } else {
-            let parts =
-                attributes.iter().map(|name| key_of(&value, Some(name), case_sensitive)).collect::<R<Vec<_>>>()?;
+            let parts = attributes
+                .iter()
+                .map(|name| key_of(&value, Some(name), case_sensitive))
+                .collect::<R<Vec<_>>>()?;
             list(parts)
         };
         keyed.push((key, value));
@@ -255,8 +259,7 @@ impl Seen {
 }
 
 fn unique(_: &mut Cx, a: &Args) -> R<Value> {
-    // Ansible's own version compares text with case unless it is told not to.
-    let case_sensitive = a.some(1).map_or(Ok(true), truth)?;
+    let case_sensitive = a.some(1).map_or(Ok(false), truth)?;
     let mut seen = Seen::default();
     let mut out = Vec::new();
     for value in items(a.value()?)? {
@@ -401,7 +404,9 @@ pub(in crate::template) fn merge(old: &Value, new: &Value, recursive: bool, list
     let mut out: Map = pairs(old)?.into_iter().collect();
     for (key, value) in pairs(new)? {
         let merged = match out.get(&key) {
-            Some(there) if recursive && is_map(there) && is_map(&value) => merge(there, &value, recursive, lists)?,
+            Some(there) if recursive && is_map(there) && is_map(&value) => {
+                merge(there, &value, recursive, lists)?
+            }
             Some(there) if is_list(there) && is_list(&value) => merge_lists(there, &value, lists)?,
             _ => value,
         };
@@ -422,12 +427,7 @@ fn combine(_: &mut Cx, a: &Args) -> R<Value> {
         return Err(a.refuse(format!("`{lists}` is no way to merge lists")));
     }
     let mut all = Vec::new();
-    flatten_into(
-        std::iter::once(a.value()?).chain(&a.rest).cloned().collect(),
-        None,
-        true,
-        &mut all,
-    )?;
+    flatten_into(std::iter::once(a.value()?).chain(&a.rest).cloned().collect(), None, true, &mut all)?;
     let mut out = map(Map::new());
     for next in all {
         if !is_map(&next) {
@@ -526,7 +526,9 @@ fn zip_longest(_: &mut Cx, a: &Args) -> R<Value> {
     let rows = columns.iter().map(Vec::len).max().unwrap_or(0);
     Ok(list(
         (0..rows)
-            .map(|row| tuple(columns.iter().map(|c| c.get(row).cloned().unwrap_or_else(|| fill.clone())).collect()))
+            .map(|row| {
+                tuple(columns.iter().map(|c| c.get(row).cloned().unwrap_or_else(|| fill.clone())).collect())
+            })
             .collect(),
     ))
 }
@@ -565,7 +567,13 @@ fn product(_: &mut Cx, a: &Args) -> R<Value> {
 }
 
 fn choose(all: &[Value], size: usize, ordered: bool, out: &mut Vec<Value>) -> R<()> {
-    fn step(all: &[Value], picked: &mut Vec<usize>, size: usize, ordered: bool, out: &mut Vec<Value>) -> R<()> {
+    fn step(
+        all: &[Value],
+        picked: &mut Vec<usize>,
+        size: usize,
+        ordered: bool,
+        out: &mut Vec<Value>,
+    ) -> R<()> {
         if picked.len() == size {
             if out.len() >= 1_000_000 {
                 return Err(TemplateError::value("there are more than a million ways to choose"));
@@ -679,8 +687,7 @@ fn slice(_: &mut Cx, a: &Args) -> R<Value> {
 
 /// Pairs of an element and each item of a list inside it.
 pub(in crate::template) fn subelement_pairs(of: &Value, path: &Value, skip_missing: bool) -> R<Vec<Value>> {
-    let elements =
-        if is_map(of) { pairs(of)?.into_iter().map(|(_, v)| v).collect() } else { items(of)? };
+    let elements = if is_map(of) { pairs(of)?.into_iter().map(|(_, v)| v).collect() } else { items(of)? };
     let path: Vec<Value> = match path.as_str() {
         Some(path) => path.split('.').map(Value::from).collect(),
         None => items(path)?,
@@ -757,7 +764,8 @@ fn rekey_on_member(_: &mut Cx, a: &Args) -> R<Value> {
         "overwrite" => true,
         other => return Err(a.refuse(format!("`duplicates` is `error` or `overwrite`, not `{other}`"))),
     };
-    let elements = if is_map(data) { pairs(data)?.into_iter().map(|(_, v)| v).collect() } else { items(data)? };
+    let elements =
+        if is_map(data) { pairs(data)?.into_iter().map(|(_, v)| v).collect() } else { items(data)? };
     let mut out = Map::new();
     for element in elements {
         let Some(found) = item(&element, key)? else {
