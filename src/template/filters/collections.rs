@@ -12,7 +12,7 @@ use crate::template::marks::{is_missing, missing};
 use crate::template::methods::sort_values;
 use crate::template::registry::{self, Args, Row};
 use crate::template::values::{
-    as_int, compare, equal, is_list, is_map, item, items, list, map, pair, pairs, repr, text, truth,
+    as_int, compare, equal, is_list, is_map, item, items, list, map, pair, pairs, plain, repr, text, truth,
     type_name,
 };
 
@@ -50,6 +50,7 @@ pub(super) const TABLE: &[Row] = &[
     Row("extract", "item container morekeys", extract),
     Row("attr", "obj name", attr),
     Row("rekey_on_member", "data key duplicates", rekey_on_member),
+    Row("json_query", "data expr", json_query),
     Row("lists_mergeby", "a *others **options", lists_mergeby),
     Row("dict", "seq", to_dict),
     Row("dict_kv", "value key", dict_kv),
@@ -777,6 +778,11 @@ fn rekey_on_member(_: &mut Cx, a: &Args) -> R<Value> {
         out.insert(found, element);
     }
     Ok(map(out))
+}
+
+fn json_query(_: &mut Cx, a: &Args) -> R<Value> {
+    let data = plain(a.value()?.clone())?;
+    super::jmespath::search(&a.text_at(1)?, &data).map_err(|why| a.refuse(why))
 }
 
 fn lists_mergeby(_: &mut Cx, a: &Args) -> R<Value> {

@@ -23,7 +23,9 @@ pub(in crate::template) fn crypt(
         "sha256" | "sha256_crypt" => (16, "$5$"),
         "md5" | "md5_crypt" => (8, "$1$"),
         other => {
-            return Err(format!("there is no password hash `{other}` here; there are sha512, sha256 and md5"));
+            return Err(format!(
+                "there is no password hash `{other}` here; there are sha512, sha256 and md5"
+            ));
         }
     };
     let salt = match salt {

@@ -182,6 +182,12 @@ fn write_value(value: &Value, style: &Style, depth: usize, out: &mut String) -> 
     Ok(())
 }
 
+/// JSON on one line without blanks.
+pub(in crate::template) fn compact(value: &Value) -> R<String> {
+    let style = Style { item_separator: ",".to_owned(), key_separator: ":".to_owned(), ..Style::default() };
+    write(value, &style)
+}
+
 fn style(a: &Args, mut style: Style) -> R<Style> {
     for (name, value) in &a.named {
         match &**name {

@@ -8,17 +8,21 @@ mod basic;
 mod collections;
 mod crypt;
 mod hashing;
+mod jmespath;
 mod json;
 mod math;
+mod net;
 mod paths;
 mod regex;
 mod text;
 mod time;
+mod url;
 mod yaml;
 
 pub(super) use basic::boolean;
 pub(super) use collections::{attribute_path, cartesian, subelement_pairs};
 pub(super) use crypt::crypt;
+pub(super) use json::compact as json_text;
 pub(super) use math::{percent_format, random_below};
 pub(super) use paths::{environment, glob, home_expanded};
 pub(super) use regex::{Flags as RegexFlags, compile as compile_regex};
@@ -35,6 +39,8 @@ pub(super) fn tables() -> Vec<&'static [Row]> {
         json::TABLE,
         hashing::TABLE,
         math::TABLE,
+        net::TABLE,
+        url::TABLE,
         paths::TABLE,
         regex::TABLE,
         text::TABLE,
