@@ -274,8 +274,11 @@ impl Walk {
     }
 }
 
+/// A name, where it stands, and what is read below it.
+type Chain<'e> = (Arc<str>, &'e Ex, Vec<Arc<str>>);
+
 /// `a.b['c']` as name, the expression of the name, and path.
-fn chain(ex: &Ex) -> Option<(Arc<str>, &Ex, Vec<Arc<str>>)> {
+fn chain(ex: &Ex) -> Option<Chain<'_>> {
     match &ex.kind {
         Expr::Name(name) => Some((Arc::clone(name), ex, Vec::new())),
         Expr::Attr(of, name) => {

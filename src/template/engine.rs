@@ -30,18 +30,24 @@ const MAX_NESTED: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Templates(Arc<Inner>);
 
+/// Compiled texts by text.
+type Programs = HashMap<Arc<str>, Arc<Program>>;
+
+/// A scope with the values its variables had so far.
+type Known = (Arc<dyn Scope>, HashMap<Arc<str>, Value>);
+
 /// The shared part of [`Templates`].
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) options: Options,
-    compiled: RwLock<HashMap<Mode, HashMap<Arc<str>, Arc<Program>>>>,
+    compiled: RwLock<HashMap<Mode, Programs>>,
 }
 
 /// Values and the way so far during one outermost call on one thread.
 #[derive(Default)]
 struct Pass {
     /// By address of the scope, which is kept alive so that the address stays its own.
-    values: HashMap<usize, (Arc<dyn Scope>, HashMap<Arc<str>, Value>)>,
+    values: HashMap<usize, Known>,
     path: Vec<Step>,
 }
 
@@ -262,8 +268,9 @@ impl Inner {
                 .map_err(|e| TemplateError::new(ErrorKind::TemplateNotFound, e.to_string()))?;
             let options = from.options.clone();
             let shown = candidate.display().to_string();
-            let program =
-                self.compile(&text, &shown, &Mode::File(options.clone())).map_err(|e| e.or_file(&shown))?;
+            let program = self
+                .compile(&text, &shown, &Mode::File(Box::new(options.clone())))
+                .map_err(|e| e.or_file(&shown))?;
             let folder = candidate.parent().map(Path::to_owned);
             return Ok(Some((program, FileContext { name: shown, folder, options })));
         }
@@ -283,7 +290,7 @@ impl Inner {
         let (text, options) = options.with_header(text).map_err(|e| e.or_file(&shown))?;
         let newline = options.newline_sequence.clone();
         let result = (|| {
-            let program = self.compile(text, &shown, &Mode::File(options.clone()))?;
+            let program = self.compile(text, &shown, &Mode::File(Box::new(options.clone())))?;
             let mut cx = Cx::new(Arc::clone(self), Arc::clone(scope));
             cx.file = FileContext { name: shown.clone(), folder: path.parent().map(Path::to_owned), options };
             cx.render(&program)?.finish_text()
@@ -525,7 +532,8 @@ impl Templates {
     pub fn check_file(&self, text: &str, name: &Path, options: FileOptions) -> R<super::References> {
         let shown = name.display().to_string();
         let (text, options) = options.with_header(text).map_err(|e| e.or_file(&shown))?;
-        let program = self.0.compile(text, &shown, &Mode::File(options)).map_err(|e| e.or_file(&shown))?;
+        let program =
+            self.0.compile(text, &shown, &Mode::File(Box::new(options))).map_err(|e| e.or_file(&shown))?;
         Ok(super::check::references(&program))
     }
 }

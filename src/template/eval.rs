@@ -22,6 +22,12 @@ use super::{Scope, methods, operators, registry};
 /// Variables that a template set; shared with macros that were written where they are visible.
 pub(super) type Frame = Arc<Mutex<Vec<(Arc<str>, Value)>>>;
 
+/// The statements of a block.
+pub(super) type Body = Arc<Vec<super::program::Stmt>>;
+
+/// Named arguments.
+pub(super) type Named = Vec<(Arc<str>, Value)>;
+
 /// The state of rendering one text.
 pub(super) struct Cx {
     pub(super) engine: Arc<Inner>,
@@ -31,7 +37,7 @@ pub(super) struct Cx {
     /// Text for `Expr::Captured`.
     pub(super) captured: Option<Value>,
     /// Blocks by name, most derived first.
-    pub(super) blocks: Vec<(Arc<str>, Vec<Arc<Vec<super::program::Stmt>>>)>,
+    pub(super) blocks: Vec<(Arc<str>, Vec<Body>)>,
     /// The block being rendered and how many levels up, for `super()`.
     pub(super) in_block: Option<(Arc<str>, usize)>,
     /// What includes of this template obey and where it lies.
@@ -316,7 +322,7 @@ impl Cx {
     }
 
     /// Evaluates arguments, spread ones included.
-    pub(super) fn arguments(&mut self, args: &[Arg]) -> R<(Vec<Value>, Vec<(Arc<str>, Value)>)> {
+    pub(super) fn arguments(&mut self, args: &[Arg]) -> R<(Vec<Value>, Named)> {
         let mut positional = Vec::with_capacity(args.len());
         let mut named = Vec::new();
         for arg in args {

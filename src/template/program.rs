@@ -160,7 +160,7 @@ pub(super) enum Mode {
     /// A bare expression, as in `when`.
     Expression,
     /// A template file.
-    File(super::FileOptions),
+    File(Box<super::FileOptions>),
 }
 
 /// Compiles a text.
@@ -363,17 +363,15 @@ impl Lower<'_> {
     }
 
     fn constant(&self, value: &Value, span: &Range<u32>) -> Value {
-        if self.keep_backslashes && value.kind() == ValueKind::String {
-            if let Some(written) = self.text.get(span.start as usize..span.end as usize) {
-                let quote = written.chars().next().filter(|c| matches!(c, '\'' | '"'));
-                if let Some(quote) = quote
-                    && written.contains('\\')
-                    && let Some(inner) = written.strip_prefix(quote).and_then(|w| w.strip_suffix(quote))
-                    && !inner.replace("\\\\", "").replace(&format!("\\{quote}"), "").contains(quote)
-                {
-                    return Value::from(inner);
-                }
-            }
+        if self.keep_backslashes
+            && value.kind() == ValueKind::String
+            && let Some(written) = self.text.get(span.start as usize..span.end as usize)
+            && let Some(quote) = written.chars().next().filter(|c| matches!(c, '\'' | '"'))
+            && written.contains('\\')
+            && let Some(inner) = written.strip_prefix(quote).and_then(|w| w.strip_suffix(quote))
+            && !inner.replace("\\\\", "").replace(&format!("\\{quote}"), "").contains(quote)
+        {
+            return Value::from(inner);
         }
         value.clone()
     }

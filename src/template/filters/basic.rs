@@ -86,10 +86,7 @@ pub(in crate::template) fn boolean(value: &Value) -> Option<bool> {
 
 fn bool_(_: &mut Cx, a: &Args) -> R<Value> {
     let value = a.value()?;
-    // Ansible takes `none` through and any other value that is no boolean as false.
-    if value.is_none() {
-        return Ok(value.clone());
-    }
+    // Whatever is no boolean counts as false.
     match value.kind() {
         ValueKind::String => Ok(Value::from(matches!(
             value.as_str().unwrap_or_default().to_lowercase().as_str(),

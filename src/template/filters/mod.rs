@@ -10,6 +10,7 @@ mod crypt;
 mod hashing;
 mod jmespath;
 mod json;
+mod mappings;
 mod math;
 mod net;
 mod paths;
@@ -20,9 +21,10 @@ mod url;
 mod yaml;
 
 pub(super) use basic::boolean;
-pub(super) use collections::{attribute_path, cartesian, subelement_pairs};
+pub(super) use collections::{attribute_path, cartesian};
 pub(super) use crypt::crypt;
 pub(super) use json::compact as json_text;
+pub(super) use mappings::subelement_pairs;
 pub(super) use math::{percent_format, random_below};
 pub(super) use paths::{environment, glob, home_expanded};
 pub(super) use regex::{Flags as RegexFlags, compile as compile_regex};
@@ -36,6 +38,7 @@ pub(super) fn tables() -> Vec<&'static [Row]> {
     vec![
         basic::TABLE,
         collections::TABLE,
+        mappings::TABLE,
         json::TABLE,
         hashing::TABLE,
         math::TABLE,

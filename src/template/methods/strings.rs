@@ -1,192 +1,23 @@
-//! Methods of Python's strings, lists and dictionaries.
-//!
-//! Owns: which methods a value has and what they do. Must not: be reached for a name that is an item of a mapping
-//! (attribute lookup decides that).
+//! Methods of strings.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use minijinja::Value;
 use minijinja::formatting::{FormatStyle, format};
-use minijinja::value::{Kwargs, ValueKind};
+use minijinja::value::Kwargs;
 
-use super::containers::{Dict, List, Map};
-use super::error::{R, TemplateError};
-use super::eval::{Cx, count};
-use super::operators::shown;
-use super::values::{
-    as_int, compare, equal, int, is_list, is_map, item, items, list, pair, pairs, text, type_name,
-};
-
-const MUTATING: &[&str] = &[
-    "append",
-    "extend",
-    "insert",
-    "pop",
-    "remove",
-    "clear",
-    "update",
-    "setdefault",
-    "sort",
-    "reverse",
-    "popitem",
-];
-
-/// True for methods that change their value.
-pub(super) fn mutates(name: &str) -> bool {
-    MUTATING.contains(&name)
-}
-
-const STR: &[&str] = &[
-    "split",
-    "rsplit",
-    "splitlines",
-    "strip",
-    "lstrip",
-    "rstrip",
-    "startswith",
-    "endswith",
-    "find",
-    "rfind",
-    "index",
-    "rindex",
-    "count",
-    "replace",
-    "lower",
-    "upper",
-    "title",
-    "capitalize",
-    "swapcase",
-    "casefold",
-    "join",
-    "format",
-    "isdigit",
-    "isnumeric",
-    "isdecimal",
-    "isalpha",
-    "isalnum",
-    "isspace",
-    "islower",
-    "isupper",
-    "istitle",
-    "isidentifier",
-    "zfill",
-    "ljust",
-    "rjust",
-    "center",
-    "partition",
-    "rpartition",
-    "encode",
-    "expandtabs",
-    "removeprefix",
-    "removesuffix",
-    "format_map",
-    "isascii",
-];
-const LIST: &[&str] =
-    &["append", "extend", "insert", "pop", "remove", "clear", "sort", "reverse", "index", "count", "copy"];
-const DICT: &[&str] = &[
-    "items",
-    "keys",
-    "values",
-    "get",
-    "iteritems",
-    "iterkeys",
-    "itervalues",
-    "update",
-    "setdefault",
-    "pop",
-    "popitem",
-    "clear",
-    "copy",
-    "has_key",
-];
-
-/// True when a value of that type has the method.
-pub(super) fn exists(of: &Value, name: &str) -> bool {
-    match of.kind() {
-        ValueKind::String => STR.contains(&name),
-        ValueKind::Seq | ValueKind::Iterable => LIST.contains(&name),
-        ValueKind::Map => DICT.contains(&name),
-        ValueKind::Bytes => name == "decode",
-        ValueKind::Number => matches!(name, "is_integer" | "bit_length"),
-        _ => super::filters::is_datetime(of) && super::filters::datetime_has(name),
-    }
-}
-
-/// Calls a method that [`exists`].
-pub(super) fn call(
-    cx: &mut Cx,
-    of: &Value,
-    name: &str,
-    positional: Vec<Value>,
-    named: Vec<(Arc<str>, Value)>,
-) -> R<Value> {
-    let args = Call { name, positional, named };
-    match of.kind() {
-        ValueKind::String => string(of.as_str().unwrap_or_default(), &args),
-        ValueKind::Bytes => {
-            Ok(Value::from(String::from_utf8_lossy(of.as_bytes().unwrap_or_default()).into_owned()))
-        }
-        ValueKind::Number => match name {
-            "is_integer" => Ok(Value::from(f64::try_from(of.clone()).is_ok_and(|f| f.fract() == 0.0))),
-            _ => Ok(int(i128::from(128 - as_int(of).unwrap_or(0).unsigned_abs().leading_zeros()))),
-        },
-        _ if is_list(of) => sequence(of, &args),
-        _ if is_map(of) => mapping(of, &args),
-        _ => super::filters::datetime_method(cx, of, name, &args.positional),
-    }
-}
-
-struct Call<'a> {
-    name: &'a str,
-    positional: Vec<Value>,
-    named: Vec<(Arc<str>, Value)>,
-}
-
-impl Call<'_> {
-    fn get(&self, at: usize, name: &str) -> Option<&Value> {
-        self.positional.get(at).or_else(|| self.named.iter().find(|(n, _)| **n == *name).map(|(_, v)| v))
-    }
-
-    fn value(&self, at: usize, name: &str) -> R<&Value> {
-        self.get(at, name).ok_or_else(|| {
-            TemplateError::arguments(format!("`.{}()` needs the argument `{name}`", self.name))
-        })
-    }
-
-    fn string(&self, at: usize, name: &str) -> R<&str> {
-        let value = self.value(at, name)?;
-        value.as_str().ok_or_else(|| {
-            TemplateError::arguments(format!(
-                "`.{}()` needs text, got a value of type '{}'",
-                self.name,
-                type_name(value)
-            ))
-        })
-    }
-
-    fn number(&self, at: usize, name: &str) -> R<Option<i128>> {
-        match self.get(at, name) {
-            None => Ok(None),
-            Some(value) if value.is_none() => Ok(None),
-            Some(value) => as_int(value).map(Some).ok_or_else(|| {
-                TemplateError::arguments(format!(
-                    "`.{}()` needs an integer, got a value of type '{}'",
-                    self.name,
-                    type_name(value)
-                ))
-            }),
-        }
-    }
-}
+use super::{Call, no_method};
+use crate::template::error::{R, TemplateError};
+use crate::template::eval::count;
+use crate::template::operators::shown;
+use crate::template::values::{is_list, items, list, pairs, repr, text, truth, type_name};
 
 fn strings(all: impl IntoIterator<Item = impl Into<String>>) -> Value {
     list(all.into_iter().map(|s| Value::from(s.into())).collect())
 }
 
 /// Python's `str.split` with and without a separator.
-pub(super) fn split(s: &str, separator: Option<&str>, limit: Option<i128>) -> R<Vec<String>> {
+pub(in crate::template) fn split(s: &str, separator: Option<&str>, limit: Option<i128>) -> R<Vec<String>> {
     let limit = limit.filter(|l| *l >= 0).map(|l| usize::try_from(l).unwrap_or(usize::MAX));
     match separator {
         Some("") => Err(TemplateError::value("empty separator")),
@@ -253,7 +84,7 @@ fn rsplit(s: &str, separator: Option<&str>, limit: Option<i128>) -> R<Vec<String
 }
 
 /// Python's `str.splitlines`.
-pub(super) fn splitlines(s: &str, keep: bool) -> Vec<String> {
+pub(in crate::template) fn splitlines(s: &str, keep: bool) -> Vec<String> {
     let mut out = Vec::new();
     let mut start = 0;
     let mut chars = s.char_indices().peekable();
@@ -277,7 +108,7 @@ pub(super) fn splitlines(s: &str, keep: bool) -> Vec<String> {
 }
 
 /// Python's `str.title`.
-pub(super) fn title(s: &str) -> String {
+pub(in crate::template) fn title(s: &str) -> String {
     let mut out = String::with_capacity(s.len());
     let mut inside = false;
     for c in s.chars() {
@@ -292,7 +123,7 @@ pub(super) fn title(s: &str) -> String {
 }
 
 /// Python's `str.capitalize`.
-pub(super) fn capitalize(s: &str) -> String {
+pub(in crate::template) fn capitalize(s: &str) -> String {
     let mut chars = s.chars();
     chars
         .next()
@@ -333,7 +164,7 @@ fn part<'s>(s: &'s str, call: &Call<'_>) -> R<(usize, &'s str)> {
     Ok((from, s.get(from..to).unwrap_or("")))
 }
 
-fn string(s: &str, call: &Call<'_>) -> R<Value> {
+pub(super) fn string(s: &str, call: &Call<'_>) -> R<Value> {
     let found = |backwards: bool| -> R<Option<usize>> {
         let (from, within) = part(s, call)?;
         let wanted = call.string(0, "sub")?;
@@ -381,7 +212,7 @@ fn string(s: &str, call: &Call<'_>) -> R<Value> {
         "split" => strings(split(s, separator()?, call.number(1, "maxsplit")?)?),
         "rsplit" => strings(rsplit(s, separator()?, call.number(1, "maxsplit")?)?),
         "splitlines" => {
-            let keep = call.get(0, "keepends").map_or(Ok(false), super::values::truth)?;
+            let keep = call.get(0, "keepends").map_or(Ok(false), truth)?;
             strings(splitlines(s, keep))
         }
         "strip" => Value::from(stripped(s, call, true, true)?),
@@ -435,27 +266,13 @@ fn string(s: &str, call: &Call<'_>) -> R<Value> {
             }
             Value::from(parts.join(s))
         }
-        "format" | "format_map" => {
-            let mut args = call.positional.iter().cloned().map(shown).collect::<R<Vec<_>>>()?;
-            let mut named = call.named.clone();
-            if call.name == "format_map" {
-                named = pairs(call.value(0, "mapping")?)?
-                    .into_iter()
-                    .map(|(k, v)| Ok((text(&k)?.into(), v)))
-                    .collect::<R<_>>()?;
-                args.clear();
-            }
-            if !named.is_empty() {
-                let named =
-                    named.into_iter().map(|(k, v)| Ok((k.to_string(), shown(v)?))).collect::<R<Vec<_>>>()?;
-                args.push(Kwargs::from_iter(named).into());
-            }
-            format(FormatStyle::StrFormat, s, &args).map(Value::from).map_err(|e| {
-                TemplateError::value(format!(
-                    "the text cannot be formatted: {}",
-                    e.detail().unwrap_or("bad format")
-                ))
-            })?
+        "format" => braces(s, call.positional.clone(), call.named.clone())?,
+        "format_map" => {
+            let named = pairs(call.value(0, "mapping")?)?
+                .into_iter()
+                .map(|(k, v)| Ok((text(&k)?.into(), v)))
+                .collect::<R<_>>()?;
+            braces(s, Vec::new(), named)?
         }
         "isdigit" | "isnumeric" | "isdecimal" => every(char::is_numeric),
         "isalpha" => every(char::is_alphabetic),
@@ -512,169 +329,66 @@ fn string(s: &str, call: &Call<'_>) -> R<Value> {
     })
 }
 
-fn no_method(kind: &str, name: &str) -> TemplateError {
-    TemplateError::of_type(format!("a value of type '{kind}' has no method `{name}`"))
+/// Python's `str.format`.
+fn braces(template: &str, positional: Vec<Value>, mut named: Vec<(Arc<str>, Value)>) -> R<Value> {
+    let template = with_conversions(template, &positional, &mut named)?;
+    let mut args = positional.into_iter().map(shown).collect::<R<Vec<_>>>()?;
+    if !named.is_empty() {
+        let named = named.into_iter().map(|(k, v)| Ok((k.to_string(), shown(v)?))).collect::<R<Vec<_>>>()?;
+        args.push(Kwargs::from_iter(named).into());
+    }
+    format(FormatStyle::StrFormat, &template, &args).map(Value::from).map_err(|e| {
+        TemplateError::value(format!("the text cannot be formatted: {}", e.detail().unwrap_or("bad format")))
+    })
 }
 
-/// Sorts by Python's order.
-///
-/// # Errors
-/// Two values that have no order.
-pub(super) fn sort_values(values: &mut [Value], reverse: bool) -> R<()> {
-    let mut failed = None;
-    values.sort_by(|a, b| {
-        let order = compare(a, b, "<").unwrap_or_else(|e| {
-            failed.get_or_insert(e);
-            Ordering::Equal
-        });
-        if reverse { order.reverse() } else { order }
-    });
-    failed.map_or(Ok(()), Err)
-}
-
-fn sequence(of: &Value, call: &Call<'_>) -> R<Value> {
-    match call.name {
-        "copy" => return Ok(Value::from_object(List::new(items(of)?))),
-        "count" => {
-            let wanted = call.value(0, "value")?;
-            let mut number = 0;
-            for item in items(of)? {
-                number += usize::from(equal(&item, wanted)?);
-            }
-            return Ok(count(number));
-        }
-        "index" => {
-            let wanted = call.value(0, "value")?;
-            for (at, item) in items(of)?.iter().enumerate() {
-                if equal(item, wanted)? {
-                    return Ok(count(at));
-                }
-            }
-            return Err(TemplateError::value(format!("{} is not in list", super::values::repr(wanted)?)));
-        }
-        _ => {}
+/// Replaces fields with `!r` or `!s`, which the formatter underneath does not know, by fields of converted values.
+fn with_conversions(template: &str, positional: &[Value], named: &mut Vec<(Arc<str>, Value)>) -> R<String> {
+    if !["!r", "!s", "!a"].iter().any(|c| template.contains(c)) {
+        return Ok(template.to_owned());
     }
-    let Some(target) = of.downcast_object_ref::<List>() else { return Err(no_method("list", call.name)) };
-    // Reads before locking: an argument may be the list itself.
-    let extension = if call.name == "extend" { items(call.value(0, "iterable")?)? } else { Vec::new() };
-    let at = |length: usize, default: i128| -> R<i128> {
-        let n = call.number(0, "index")?.unwrap_or(default);
-        Ok(if n < 0 { n + length as i128 } else { n })
-    };
-    match call.name {
-        "append" => {
-            let value = call.value(0, "object")?.clone();
-            target.lock().push(value);
+    let mut out = String::new();
+    let mut rest = template;
+    let mut automatic = 0;
+    while let Some(at) = rest.find('{') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if let Some(after) = rest.strip_prefix("{{") {
+            out.push_str("{{");
+            rest = after;
+            continue;
         }
-        "extend" => target.lock().extend(extension),
-        "insert" => {
-            let value = call.value(1, "object")?.clone();
-            let mut all = target.lock();
-            let at = at(all.len(), 0)?.clamp(0, all.len() as i128) as usize;
-            all.insert(at, value);
-        }
-        "pop" => {
-            let mut all = target.lock();
-            let at = at(all.len(), -1)?;
-            return match usize::try_from(at).ok().filter(|at| *at < all.len()) {
-                Some(at) => Ok(all.remove(at)),
-                None => Err(TemplateError::value("pop index out of range")),
-            };
-        }
-        "remove" => {
-            let wanted = call.value(0, "value")?;
-            let copy = target.lock().clone();
-            for (at, item) in copy.iter().enumerate() {
-                if equal(item, wanted)? {
-                    target.lock().remove(at);
-                    return Ok(Value::from(()));
-                }
-            }
-            return Err(TemplateError::value("list.remove(x): x not in list"));
-        }
-        "clear" => target.lock().clear(),
-        "reverse" => target.lock().reverse(),
-        "sort" => {
-            let reverse = call
-                .named
-                .iter()
-                .find(|(n, _)| &**n == "reverse")
-                .map_or(Ok(false), |(_, v)| super::values::truth(v))?;
-            let mut copy = target.lock().clone();
-            sort_values(&mut copy, reverse)?;
-            *target.lock() = copy;
-        }
-        _ => return Err(no_method("list", call.name)),
+        let Some(end) = rest.find('}') else { break };
+        let field = &rest[1..end];
+        rest = &rest[end + 1..];
+        let (head, spec) = field.split_once(':').map_or((field, ""), |(h, s)| (h, s));
+        let (name, conversion) = head.split_once('!').map_or((head, None), |(n, c)| (n, Some(c)));
+        // Numbers are written out, as converted fields no longer take part in counting.
+        let name = if name.is_empty() {
+            automatic += 1;
+            (automatic - 1).to_string()
+        } else {
+            name.to_owned()
+        };
+        let spec = if spec.is_empty() { String::new() } else { format!(":{spec}") };
+        let Some(conversion) = conversion else {
+            out.push_str(&format!("{{{name}{spec}}}"));
+            continue;
+        };
+        let value = match name.parse::<usize>() {
+            Ok(at) => positional.get(at).cloned(),
+            Err(_) => named.iter().find(|(n, _)| **n == *name).map(|(_, v)| v.clone()),
+        };
+        let Some(value) = value else {
+            return Err(TemplateError::value(format!(
+                "the text cannot be formatted: there is no value `{name}`"
+            )));
+        };
+        let made = if conversion == "s" { text(&value)? } else { repr(&value)? };
+        let key = format!("converted_{}", named.len());
+        out.push_str(&format!("{{{key}{spec}}}"));
+        named.push((key.into(), Value::from(made)));
     }
-    Ok(Value::from(()))
-}
-
-fn mapping(of: &Value, call: &Call<'_>) -> R<Value> {
-    let nothing = || Value::from(());
-    match call.name {
-        "items" | "iteritems" => {
-            return Ok(list(pairs(of)?.into_iter().map(|(k, v)| pair(k, v)).collect()));
-        }
-        "keys" | "iterkeys" => return Ok(list(items(of)?)),
-        "values" | "itervalues" => return Ok(list(pairs(of)?.into_iter().map(|(_, v)| v).collect())),
-        "get" => {
-            let found = item(of, call.value(0, "key")?)?;
-            return Ok(found.unwrap_or_else(|| call.get(1, "default").cloned().unwrap_or_else(nothing)));
-        }
-        "has_key" => return Ok(Value::from(item(of, call.value(0, "key")?)?.is_some())),
-        "copy" => return Ok(Value::from_object(Dict::new(pairs(of)?.into_iter().collect()))),
-        _ => {}
-    }
-    let Some(target) = of.downcast_object_ref::<Dict>() else { return Err(no_method("dict", call.name)) };
-    match call.name {
-        "update" => {
-            let mut new = Map::new();
-            if let Some(from) = call.positional.first() {
-                if is_map(from) {
-                    new.extend(pairs(from)?);
-                } else {
-                    for entry in items(from)? {
-                        match &items(&entry)?[..] {
-                            [key, value] => {
-                                new.insert(key.clone(), value.clone());
-                            }
-                            _ => {
-                                return Err(TemplateError::value("`.update()` needs pairs of key and value"));
-                            }
-                        }
-                    }
-                }
-            }
-            for (name, value) in &call.named {
-                new.insert(Value::from(&**name), value.clone());
-            }
-            target.lock().extend(new);
-            Ok(nothing())
-        }
-        "setdefault" => {
-            let key = call.value(0, "key")?.clone();
-            let default = call.get(1, "default").cloned().unwrap_or_else(nothing);
-            Ok(target.lock().entry(key).or_insert(default).clone())
-        }
-        "pop" => {
-            let key = call.value(0, "key")?;
-            let removed = target.lock().shift_remove(key);
-            match (removed, call.get(1, "default")) {
-                (Some(value), _) => Ok(value),
-                (None, Some(default)) => Ok(default.clone()),
-                (None, None) => {
-                    Err(TemplateError::value(format!("the mapping has no key {}", super::values::repr(key)?)))
-                }
-            }
-        }
-        "popitem" => {
-            let removed = target.lock().pop();
-            removed.map(|(k, v)| pair(k, v)).ok_or_else(|| TemplateError::value("the mapping is empty"))
-        }
-        "clear" => {
-            target.lock().clear();
-            Ok(nothing())
-        }
-        _ => Err(no_method("dict", call.name)),
-    }
+    out.push_str(rest);
+    Ok(out)
 }
