@@ -22,7 +22,11 @@ pub(in crate::template) fn crypt(
         "sha512" | "sha512_crypt" => (16, "$6$"),
         "sha256" | "sha256_crypt" => (16, "$5$"),
         "md5" | "md5_crypt" => (8, "$1$"),
-        other => return Err(format!("there is no password hash `{other}` here; there are sha512, sha256 and md5")),
+        other => {
+            return Err(format!(
+                "there is no password hash `{other}` here; there are sha512, sha256 and md5"
+            ));
+        }
     };
     let salt = match salt {
         Some(salt) => salt.chars().take(longest).collect::<String>(),
@@ -48,13 +52,41 @@ pub(in crate::template) fn crypt(
 /// Which bytes make each group of four characters; `usize::MAX` stands for no byte.
 const NONE: usize = usize::MAX;
 const ORDER_512: [[usize; 3]; 22] = [
-    [0, 21, 42], [22, 43, 1], [44, 2, 23], [3, 24, 45], [25, 46, 4], [47, 5, 26], [6, 27, 48], [28, 49, 7],
-    [50, 8, 29], [9, 30, 51], [31, 52, 10], [53, 11, 32], [12, 33, 54], [34, 55, 13], [56, 14, 35], [15, 36, 57],
-    [37, 58, 16], [59, 17, 38], [18, 39, 60], [40, 61, 19], [62, 20, 41], [NONE, NONE, 63],
+    [0, 21, 42],
+    [22, 43, 1],
+    [44, 2, 23],
+    [3, 24, 45],
+    [25, 46, 4],
+    [47, 5, 26],
+    [6, 27, 48],
+    [28, 49, 7],
+    [50, 8, 29],
+    [9, 30, 51],
+    [31, 52, 10],
+    [53, 11, 32],
+    [12, 33, 54],
+    [34, 55, 13],
+    [56, 14, 35],
+    [15, 36, 57],
+    [37, 58, 16],
+    [59, 17, 38],
+    [18, 39, 60],
+    [40, 61, 19],
+    [62, 20, 41],
+    [NONE, NONE, 63],
 ];
 const ORDER_256: [[usize; 3]; 11] = [
-    [0, 10, 20], [21, 1, 11], [12, 22, 2], [3, 13, 23], [24, 4, 14], [15, 25, 5], [6, 16, 26], [27, 7, 17],
-    [18, 28, 8], [9, 19, 29], [NONE, 31, 30],
+    [0, 10, 20],
+    [21, 1, 11],
+    [12, 22, 2],
+    [3, 13, 23],
+    [24, 4, 14],
+    [15, 25, 5],
+    [6, 16, 26],
+    [27, 7, 17],
+    [18, 28, 8],
+    [9, 19, 29],
+    [NONE, 31, 30],
 ];
 
 fn encode(digest: &[u8], order: &[[usize; 3]]) -> String {

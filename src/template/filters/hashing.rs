@@ -2,10 +2,10 @@
 
 use minijinja::Value;
 
+use super::crypt::crypt;
 use crate::template::error::R;
 use crate::template::eval::Cx;
 use crate::template::registry::{Args, Row};
-use super::crypt::crypt;
 
 pub(super) const TABLE: &[Row] = &[
     Row("hash", "data hashtype", hash),
@@ -31,7 +31,11 @@ fn digest(a: &Args, kind: &str) -> R<Value> {
         "sha256" => hex(sha2::Sha256::digest(bytes)),
         "sha384" => hex(sha2::Sha384::digest(bytes)),
         "sha512" => hex(sha2::Sha512::digest(bytes)),
-        other => return Err(a.refuse(format!("there is no digest `{other}` here; there are md5, sha1, sha224, sha256, sha384 and sha512"))),
+        other => {
+            return Err(a.refuse(format!(
+                "there is no digest `{other}` here; there are md5, sha1, sha224, sha256, sha384 and sha512"
+            )));
+        }
     }))
 }
 
@@ -52,6 +56,7 @@ const NAMESPACE: &str = "361E6D51-FAEC-444A-9079-341386DA8E2E";
 
 fn to_uuid(_: &mut Cx, a: &Args) -> R<Value> {
     let namespace = a.text_or(1, NAMESPACE)?;
-    let namespace = uuid::Uuid::parse_str(&namespace).map_err(|e| a.refuse(format!("`{namespace}` is no UUID: {e}")))?;
+    let namespace =
+        uuid::Uuid::parse_str(&namespace).map_err(|e| a.refuse(format!("`{namespace}` is no UUID: {e}")))?;
     Ok(Value::from(uuid::Uuid::new_v5(&namespace, a.text()?.as_bytes()).to_string()))
 }

@@ -49,7 +49,9 @@ fn round(_: &mut Cx, a: &Args) -> R<Value> {
         }
         "ceil" => scaled.ceil(),
         "floor" => scaled.floor(),
-        other => return Err(a.refuse(format!("`{other}` is no way to round; there are common, ceil and floor"))),
+        other => {
+            return Err(a.refuse(format!("`{other}` is no way to round; there are common, ceil and floor")));
+        }
     };
     Ok(Value::from(rounded / scale))
 }
@@ -186,7 +188,10 @@ fn human_to_bytes(_: &mut Cx, a: &Args) -> R<Value> {
         },
     };
     if unit.len() == 2 && bits != unit.ends_with('b') {
-        return Err(a.refuse(format!("`{unit}` counts {}", if bits { "bytes, not bits" } else { "bits, not bytes" })));
+        return Err(a.refuse(format!(
+            "`{unit}` counts {}",
+            if bits { "bytes, not bits" } else { "bits, not bytes" }
+        )));
     }
     Ok(int((number * factor).round() as i128))
 }

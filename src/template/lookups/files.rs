@@ -21,7 +21,10 @@ fn read(call: &Call, path: &Path) -> R<String> {
 fn located(cx: &Cx, call: &Call, kind: &str, name: &str) -> R<PathBuf> {
     find_file(cx, kind, name).ok_or_else(|| {
         let places: Vec<String> = cx.scope.search().bases.iter().map(|b| b.display().to_string()).collect();
-        call.fail(format!("no file `{name}` in {}", if places.is_empty() { "the current folder".to_owned() } else { places.join(", ") }))
+        call.fail(format!(
+            "no file `{name}` in {}",
+            if places.is_empty() { "the current folder".to_owned() } else { places.join(", ") }
+        ))
     })
 }
 
@@ -33,7 +36,8 @@ pub(super) fn file(cx: &mut Cx, call: &Call) -> R<Vec<Value>> {
         let mut content = read(call, &path)?;
         if content.starts_with("$ANSIBLE_VAULT;") {
             content = match &cx.engine.options.vault {
-                Some(open) => open(&content).map_err(|why| call.fail(format!("the vault file cannot be opened: {why}")))?,
+                Some(open) => open(&content)
+                    .map_err(|why| call.fail(format!("the vault file cannot be opened: {why}")))?,
                 None => return Err(call.fail("the file is sealed by vault but no vault password is given")),
             };
         }
@@ -295,7 +299,9 @@ pub(super) fn password(cx: &mut Cx, call: &Call) -> R<Vec<Value>> {
         for part in term.split(' ') {
             match part.split_once('=') {
                 Some(("length", value)) => {
-                    length = value.parse().map_err(|_| call.fail(format!("`length` has to be a number, not `{value}`")))?;
+                    length = value
+                        .parse()
+                        .map_err(|_| call.fail(format!("`length` has to be a number, not `{value}`")))?;
                 }
                 Some(("chars", value)) => chars = comma_list(value),
                 Some(("seed", value)) => seed = Some(value.to_owned()),
@@ -337,7 +343,8 @@ pub(super) fn password(cx: &mut Cx, call: &Call) -> R<Vec<Value>> {
         let fresh_salt = encrypt.is_some() && salt.is_none();
         if fresh_salt {
             let letters: Vec<char> = format!("{LETTERS}{DIGITS}./").chars().collect();
-            salt = Some((0..16).map(|_| letters[random_below(letters.len() as u64, None) as usize]).collect());
+            salt =
+                Some((0..16).map(|_| letters[random_below(letters.len() as u64, None) as usize]).collect());
         }
         if keep && (stored.as_deref().is_none_or(|s| s.trim_end().is_empty()) || fresh_salt) {
             let content = match &salt {
@@ -349,7 +356,10 @@ pub(super) fn password(cx: &mut Cx, call: &Call) -> R<Vec<Value>> {
         out.push(match encrypt {
             Some(scheme) => {
                 let salt = salt.unwrap_or_default();
-                Value::from(crate::template::filters::crypt(&plain, &scheme, Some(&salt), None).map_err(|why| call.fail(why))?)
+                Value::from(
+                    crate::template::filters::crypt(&plain, &scheme, Some(&salt), None)
+                        .map_err(|why| call.fail(why))?,
+                )
             }
             None => Value::from(plain),
         });
@@ -405,9 +415,11 @@ pub(super) fn ini(cx: &mut Cx, call: &Call) -> R<Vec<Value>> {
                 None => call.text(name, default),
             }
         };
-        let section = if option("type", "ini")? == "properties" { String::new() } else { option("section", "global")? };
+        let section =
+            if option("type", "ini")? == "properties" { String::new() } else { option("section", "global")? };
         let path = located(cx, call, "files", &option("file", "ansible.ini")?)?;
-        let by_pattern = crate::template::filters::boolean(&Value::from(option("re", "false")?)).unwrap_or(false);
+        let by_pattern =
+            crate::template::filters::boolean(&Value::from(option("re", "false")?)).unwrap_or(false);
         let mut current = String::new();
         let mut found = Vec::new();
         for line in read(call, &path)?.lines() {
@@ -425,7 +437,11 @@ pub(super) fn ini(cx: &mut Cx, call: &Call) -> R<Vec<Value>> {
                 continue;
             }
             let hit = if by_pattern {
-                let regex = crate::template::filters::compile_regex(&key, crate::template::filters::RegexFlags::default(), k)?;
+                let regex = crate::template::filters::compile_regex(
+                    &key,
+                    crate::template::filters::RegexFlags::default(),
+                    k,
+                )?;
                 regex.is_match(k).map_err(|e| call.fail(e))?
             } else {
                 k.eq_ignore_ascii_case(&key)
@@ -535,7 +551,8 @@ pub(super) fn url(_: &mut Cx, call: &Call) -> R<Vec<Value>> {
             request = request.header("Authorization", format!("Basic {sealed}"));
         }
         let mut response = request.call().map_err(|e| call.fail(format!("`{address}`: {e}")))?;
-        let body = response.body_mut().read_to_string().map_err(|e| call.fail(format!("`{address}`: {e}")))?;
+        let body =
+            response.body_mut().read_to_string().map_err(|e| call.fail(format!("`{address}`: {e}")))?;
         if split {
             out.extend(crate::template::methods::splitlines(&body, false).into_iter().map(Value::from));
         } else {
