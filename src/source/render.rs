@@ -10,7 +10,7 @@ use miette::{
     SourceSpan, SpanContents, ThemeCharacters, ThemeStyles,
 };
 
-use super::{Diagnostic, Label, Severity, SourceFile, SourceId, Sources};
+use super::{Diagnostic, Diagnostics, Label, Severity, SourceFile, SourceId, Sources};
 
 /// Columns that a rendering may take: the same on every terminal, so that messages can be compared.
 const WIDTH: usize = 100;
@@ -68,6 +68,14 @@ impl Diagnostic {
             append(&mut out, &handler, &view);
         }
         out
+    }
+}
+
+impl Diagnostics {
+    /// All findings, a blank line after each.
+    #[must_use]
+    pub fn render_in(&self, sources: &Sources, colour: Colour) -> String {
+        self.list.iter().map(|finding| finding.render_in(sources, colour) + "\n").collect()
     }
 }
 
