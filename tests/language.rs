@@ -90,6 +90,7 @@ fn resolve(case: &Case, all_known: bool) -> (Arc<Sources>, Resolution, tempfile:
     let sources = Arc::new(Sources::new(folder.path().to_path_buf()));
     let mut setup = Setup::new(Arc::clone(&sources), Arc::new(catalogue::Test));
     setup.templates = Arc::new(stub_templates::Stub);
+    setup.static_text = Arc::new(stub_templates::Stub);
     setup.known_variables = Arc::new(move |_| all_known);
     let first = &case.files.first().expect("a playbook").0;
     let resolution = Resolver::new(setup).resolve(&folder.path().join(first));

@@ -22,7 +22,7 @@ pub(super) struct From {
 /// Extensions a YAML file of a role may have, in the order they are tried.
 const EXTENSIONS: [&str; 4] = [".yml", ".yaml", ".json", ""];
 
-/// Finds a role's folder: beside the playbook, beside the role that asks, then on the roles path.
+/// Finds a role's folder: beside the playbook, beside the role that asks, on the roles path, beside the playbooks' folder.
 pub(super) fn find(
     resolver: &Resolver,
     name: &str,
@@ -95,8 +95,13 @@ fn bases(resolver: &Resolver, context: &Inherited) -> Vec<PathBuf> {
     if let Some(beside) = context.role.as_ref().and_then(|r| r.path.parent()) {
         bases.push(beside.to_path_buf());
     }
+    bases.push(context.root_directory.join("roles"));
     bases.extend(resolver.setup.roles_path.iter().cloned());
     bases.push(context.playbook_directory.clone());
+    // Projects that keep their playbooks in a folder of their own; Ansible wants a `roles_path` for that.
+    if let Some(parent) = context.playbook_directory.parent() {
+        bases.push(parent.join("roles"));
+    }
     let mut unique: Vec<PathBuf> = Vec::new();
     for base in bases {
         if !unique.contains(&base) {

@@ -492,7 +492,11 @@ impl Resolver {
             return None;
         }
         let role = context.role.as_ref().map(|r| r.path.join("library"));
-        let folders = role.into_iter().chain([context.playbook_directory.join("library")]);
+        let folders = role
+            .into_iter()
+            .chain([context.playbook_directory.join("library"), context.root_directory.join("library")])
+            .chain(context.root_directory.parent().map(|p| p.join("library")))
+            .chain(self.setup.library.iter().cloned());
         folders.into_iter().find_map(|folder| in_library(&folder, name))
     }
 }
