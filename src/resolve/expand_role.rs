@@ -141,7 +141,11 @@ impl Expander<'_> {
             && (self.ran.contains(&identity)
                 || (!call.included && self.ran_in_play.contains(&(path.clone(), params.entries.len()))));
 
-        let name = call.name.rsplit('/').next().unwrap_or(&call.name).to_owned();
+        // `kubernetes/node` below `roles/` is a name; `../shared/web` is a path to a role named `web`.
+        let name = match call.name.starts_with(['.', '/']) {
+            true => call.name.rsplit('/').next().unwrap_or(&call.name).to_owned(),
+            false => call.name.clone(),
+        };
         let link = Include { span: call.link, what: what.to_owned() };
         let mut items = Vec::new();
         let mut dependencies = Vec::new();
