@@ -102,6 +102,9 @@ pub(super) fn check(
     let mut seen: Vec<(&'static str, String, Span)> = Vec::new();
     for (key, value) in &mut arguments.entries {
         let Some(option) = spec.option(&key.value) else {
+            if spec.any_options {
+                continue;
+            }
             let names =
                 spec.all_options().flat_map(|o| std::iter::once(o.name).chain(o.aliases.iter().copied()));
             let near = nearest(&key.value, names);

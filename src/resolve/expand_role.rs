@@ -35,7 +35,7 @@ pub(super) struct RoleCall {
     pub when: Option<Node>,
     pub tags: Option<Node>,
     /// Roles that need this one, nearest first.
-    pub parents: Vec<String>,
+    pub parents: Vec<Arc<Role>>,
     /// Parameters of the role that needs this one.
     pub parent_params: Option<Arc<Layer>>,
 }
@@ -73,7 +73,7 @@ impl Expander<'_> {
         &mut self,
         wanted: &syntax::RoleUse,
         context: &Inherited,
-        parent: Option<(&[String], &Arc<Layer>)>,
+        parent: Option<(&[Arc<Role>], &Arc<Layer>)>,
     ) -> Option<(Vec<Item>, Arc<Role>)> {
         let name = self.static_text(&wanted.name, context, "a role's name")?;
         let mut call = RoleCall::new(name, wanted.name.span);
@@ -147,33 +147,6 @@ impl Expander<'_> {
             false => call.name.clone(),
         };
         let link = Include { span: call.link, what: what.to_owned() };
-        let mut items = Vec::new();
-        let mut dependencies = Vec::new();
-        if let Some(list) = &meta.dependencies {
-            let mut parents = vec![name.clone()];
-            parents.extend(call.parents.iter().cloned());
-            let mut inner = context.clone();
-            inner.chain.push(link.clone());
-            inner.directory = path.join("meta");
-            // A dependency's folder is looked for beside this role.
-            let beside = Role {
-                name: name.clone(),
-                path: path.clone(),
-                defaults: Arc::default(),
-                vars: Arc::default(),
-                params: Arc::default(),
-                parents: Vec::new(),
-                dependencies: Vec::new(),
-                public: true,
-            };
-            inner.role = Some(Arc::new(beside));
-            for wanted in syntax::roles(list, &mut self.out) {
-                if let Some((more, role)) = self.role_use(&wanted, &inner, Some((&parents, &params))) {
-                    items.extend(more);
-                    dependencies.push(role);
-                }
-            }
-        }
         let defaults = roles::variables(
             resolver,
             &path,
@@ -190,11 +163,38 @@ impl Expander<'_> {
             call.place_of("vars_from"),
             &mut self.out,
         );
+        let (defaults, vars) = (Arc::new(defaults), roles::joined(vars, call.vars.as_ref()));
+        let mut items = Vec::new();
+        let mut dependencies = Vec::new();
+        if let Some(list) = &meta.dependencies {
+            let mut inner = context.clone();
+            inner.chain.push(link.clone());
+            inner.directory = path.join("meta");
+            // A dependency's folder is looked for beside this role, whose variables it sees.
+            let beside = Arc::new(Role {
+                name: name.clone(),
+                path: path.clone(),
+                defaults: Arc::clone(&defaults),
+                vars: Arc::clone(&vars),
+                params: Arc::clone(&params),
+                parents: call.parents.clone(),
+                dependencies: Vec::new(),
+                public: true,
+            });
+            let parents: Vec<Arc<Role>> = std::iter::once(Arc::clone(&beside)).chain(call.parents.iter().cloned()).collect();
+            inner.role = Some(beside);
+            for wanted in syntax::roles(list, &mut self.out) {
+                if let Some((more, role)) = self.role_use(&wanted, &inner, Some((&parents, &params))) {
+                    items.extend(more);
+                    dependencies.push(role);
+                }
+            }
+        }
         let role = Arc::new(Role {
             name,
             path: path.clone(),
-            defaults: Arc::new(defaults),
-            vars: roles::joined(vars, call.vars.as_ref()),
+            defaults,
+            vars,
             params,
             parents: call.parents.clone(),
             dependencies,
