@@ -181,7 +181,8 @@ impl Expander<'_> {
                 dependencies: Vec::new(),
                 public: true,
             });
-            let parents: Vec<Arc<Role>> = std::iter::once(Arc::clone(&beside)).chain(call.parents.iter().cloned()).collect();
+            let parents: Vec<Arc<Role>> =
+                std::iter::once(Arc::clone(&beside)).chain(call.parents.iter().cloned()).collect();
             inner.role = Some(beside);
             for wanted in syntax::roles(list, &mut self.out) {
                 if let Some((more, role)) = self.role_use(&wanted, &inner, Some((&parents, &params))) {

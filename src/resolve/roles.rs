@@ -41,6 +41,13 @@ pub(super) fn find(
         if let [namespace, collection, role] = name.split('.').collect::<Vec<_>>().as_slice() {
             return in_collection(namespace, collection, role, name, at, context, out);
         }
+        let mut collections = context.settings.collections.iter().filter_map(|c| {
+            let (namespace, collection) = c.split_once('.')?;
+            Some(collection_home(namespace, collection, context)?.join("roles").join(name))
+        });
+        if let Some(found) = collections.find(|p| p.is_dir()) {
+            return Some(found);
+        }
         if let Some(found) = bases.iter().map(|b| b.join(name)).find(|p| p.is_dir() && is_role(p)) {
             return Some(found);
         }
@@ -77,10 +84,8 @@ fn in_collection(
     context: &Inherited,
     out: &mut Diagnostics,
 ) -> Option<PathBuf> {
-    let home =
-        context.playbook_directory.join("collections/ansible_collections").join(namespace).join(collection);
-    let found = home.join("roles").join(role);
-    if found.is_dir() {
+    let home = collection_home(namespace, collection, context);
+    if let Some(found) = home.map(|h| h.join("roles").join(role)).filter(|p| p.is_dir()) {
         return Some(found);
     }
     let message = format!("the collection role `{name}` is not here");
@@ -88,6 +93,16 @@ fn in_collection(
         "put it in collections/ansible_collections/{namespace}/{collection}/roles/{role} beside the playbook, or copy it to roles/{role}"
     )));
     None
+}
+
+/// Where a collection is: beside the playbook, or beside the folder of playbooks.
+fn collection_home(namespace: &str, collection: &str, context: &Inherited) -> Option<PathBuf> {
+    let root = &context.root_directory;
+    [Some(context.playbook_directory.as_path()), Some(root.as_path()), root.parent()]
+        .into_iter()
+        .flatten()
+        .map(|base| base.join("collections/ansible_collections").join(namespace).join(collection))
+        .find(|p| p.is_dir())
 }
 
 fn bases(resolver: &Resolver, context: &Inherited) -> Vec<PathBuf> {
