@@ -58,8 +58,8 @@ impl VarsFolder {
                 files.push(path);
             }
             for file in files {
-                if let Some(mapping) = reader.vars_file(&file) {
-                    table.extend(&Table::of_mapping(&mapping));
+                if let Some(vars) = reader.vars_file(&file) {
+                    table.extend(&vars);
                 }
             }
             break;
