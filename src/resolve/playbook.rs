@@ -165,6 +165,27 @@ pub struct Task {
     pub chain: Vec<Include>,
     /// Folder of the file that holds the task.
     pub directory: PathBuf,
+    /// For `include_tasks` and `include_role`: what the included tasks inherit, used by [`super::Resolver`].
+    pub inherited: Option<Arc<Inherited>>,
+}
+
+/// What tasks take over from everything around them. Opaque outside of this stage.
+#[derive(Debug, Clone)]
+pub struct Inherited {
+    pub(super) settings: Arc<Settings>,
+    pub(super) when: Vec<Condition>,
+    pub(super) tags: Vec<String>,
+    pub(super) vars: Vec<Arc<Layer>>,
+    /// A block's `notify`, which its tasks have unless they name their own.
+    pub(super) notify: Vec<Node>,
+    pub(super) role: Option<Arc<Role>>,
+    pub(super) chain: Vec<Include>,
+    /// Folder of the file being read.
+    pub(super) directory: PathBuf,
+    /// Folder of the playbook that holds the play.
+    pub(super) playbook_directory: PathBuf,
+    /// What task paths begin with: the play's id, or the including task's path.
+    pub(super) prefix: Arc<str>,
 }
 
 /// One link of an include chain.
@@ -291,8 +312,8 @@ pub struct Role {
     pub vars: Arc<Layer>,
     /// Parameters given where the role is used.
     pub params: Arc<Layer>,
-    /// Names of the roles that brought this one in, nearest first (`ansible_parent_role_names`).
-    pub parents: Vec<String>,
+    /// The roles that brought this one in, nearest first: it sees their variables (`ansible_parent_role_names`).
+    pub parents: Vec<Arc<Role>>,
     /// Roles of `meta/main.yml`, whose defaults and vars this role sees too.
     pub dependencies: Vec<Arc<Role>>,
     /// Whether variables of the role are seen outside it (static roles: yes; `include_role`: with `public`).

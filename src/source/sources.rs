@@ -85,12 +85,18 @@ impl Sources {
         if text.starts_with('\u{feff}') {
             text.drain(..'\u{feff}'.len_utf8());
         }
-        let name = path.strip_prefix(&self.base).unwrap_or(&path).display().to_string();
+        let name = self.shown(&path);
         let mut lines = vec![0];
         lines.extend(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at as u32 + 1));
         let mut files = self.files.write().unwrap_or_else(|e| e.into_inner());
         files.list.push(Arc::new(SourceFile { name, path, text, lines }));
         SourceId((files.list.len() - 1) as u32)
+    }
+
+    /// A path as it is shown to people: relative to the base where it lies below it.
+    #[must_use]
+    pub fn shown(&self, path: &Path) -> String {
+        path.strip_prefix(&self.base).unwrap_or(path).display().to_string()
     }
 
     /// The file behind an id.
