@@ -24,10 +24,12 @@ static CATALOGUE: &[Entry] = &[
     entry::<super::copy::Copy>(),
     entry::<super::slurp::Fetch>(),
     entry::<super::file::File>(),
+    entry::<super::get_url::GetUrl>(),
     entry::<super::lineinfile::LineInFile>(),
     entry::<super::replace::Replace>(),
     entry::<super::slurp::Slurp>(),
     entry::<super::stat::Stat>(),
+    entry::<super::uri::Uri>(),
 ];
 
 /// Every module of the agent.

@@ -15,11 +15,14 @@ pub mod copy;
 mod driver;
 mod edit;
 pub mod file;
+pub mod get_url;
+mod http;
 pub mod lineinfile;
 mod pattern;
 pub mod replace;
 pub mod slurp;
 pub mod stat;
+pub mod uri;
 
 pub(crate) use driver::failed;
 pub use driver::{Entry, catalogue, find};
