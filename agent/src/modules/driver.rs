@@ -24,11 +24,14 @@ static CATALOGUE: &[Entry] = &[
     entry::<super::copy::Copy>(),
     entry::<super::slurp::Fetch>(),
     entry::<super::file::File>(),
+    entry::<super::find::Find>(),
     entry::<super::get_url::GetUrl>(),
     entry::<super::lineinfile::LineInFile>(),
     entry::<super::replace::Replace>(),
     entry::<super::slurp::Slurp>(),
     entry::<super::stat::Stat>(),
+    entry::<super::tempfile::Tempfile>(),
+    entry::<super::unarchive::Unarchive>(),
     entry::<super::uri::Uri>(),
 ];
 
