@@ -66,10 +66,11 @@ pub fn write(write: &Write<'_>, host: &Host<'_>) -> Result<Option<String>, Fault
         }
         Err(e) => return Err(Fault::io("replace", path, &e)),
     }
-    if keep.is_none() && selinux::enabled() {
-        if let Some(context) = selinux::usual(path) {
-            selinux::set(path, &context)?;
-        }
+    if keep.is_none()
+        && selinux::enabled()
+        && let Some(context) = selinux::usual(path)
+    {
+        selinux::set(path, &context)?;
     }
     // Contexts and flags are for the final path.
     if write.attributes.attributes.is_some() || selinux::enabled() {
