@@ -4,6 +4,22 @@
 //! Must not: let a module print, or let check mode reach an `apply`.
 //! Called by: the agent for each step; the controller reads the specs.
 
+pub mod apt;
+pub mod group;
+pub mod hostname;
+pub mod modprobe;
+pub mod package;
+pub mod ping;
+pub mod reboot;
+pub mod selinux;
+pub mod service;
+pub mod setup;
+pub mod sysctl;
+pub mod systemd;
+pub mod user;
+pub mod wait_for;
+pub mod yum;
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
