@@ -4,7 +4,33 @@
 //! Called by: modules and the server.
 
 pub mod accounts;
+pub mod attributes;
+pub mod checksum;
+pub mod diff;
 pub mod glob;
+pub mod info;
+pub mod mode;
+pub mod write;
+
+use std::path::{Path, PathBuf};
+
+/// A path without `.`, `..` and links, also when its last parts don't exist yet.
+#[must_use]
+pub fn real_path(path: &Path) -> PathBuf {
+    if let Ok(real) = path.canonicalize() {
+        return real;
+    }
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) if parent != Path::new("") => {
+            // A link to something that doesn't exist (yet) still says where to write.
+            match std::fs::read_link(path) {
+                Ok(target) => real_path(parent).join(target),
+                Err(_) => real_path(parent).join(name),
+            }
+        }
+        _ => path.to_path_buf(),
+    }
+}
 
 /// Expands `~`, `~user`, `$NAME` and `${NAME}` as a shell with this environment would; unknown names stay.
 #[must_use]

@@ -67,8 +67,7 @@ impl Spool {
         let own = tmp.join(format!("{}-{}", std::process::id(), now.as_nanos()));
         make_dir(&own).map_err(|e| Fault::io("create", &own, &e))?;
         let lock = own.join("lock");
-        let alive = private_file(&lock).map_err(|e| Fault::io("create", &lock, &e))?;
-        alive.lock().map_err(|e| Fault::io("lock", &lock, &e))?;
+        let alive = locked(&lock, b"").map_err(|e| Fault::io("create", &lock, &e))?;
         sweep_uploads(&tmp, &own);
         sweep_results(&results, SystemTime::now());
         Ok(Self { results, own, _alive: alive })
@@ -103,18 +102,12 @@ impl Spool {
         make_dir(&dir).map_err(|e| Fault::io("create", &dir, &e))?;
         let name = hash(step);
         let (lock, result) = (dir.join(format!("{name}.lock")), dir.join(format!("{name}.result")));
-        let mut file = private_file(&lock).map_err(|e| Fault::io("create", &lock, &e))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(Fault::new(format!("step `{step}` still runs in another agent on this host")));
-            }
-            Err(fs::TryLockError::Error(e)) => return Err(Fault::io("lock", &lock, &e)),
+        // Others only ever take the lock shared and for a moment, so this fails for a running step alone.
+        if File::open(&lock).is_ok_and(|file| file.try_lock_shared().is_err()) {
+            return Err(Fault::new(format!("step `{step}` still runs in another agent on this host")));
         }
         let text = format!("{}\n{step}\n", std::process::id());
-        file.set_len(0)
-            .and_then(|()| file.write_all(text.as_bytes()))
-            .map_err(|e| Fault::io("write", &lock, &e))?;
+        let file = locked(&lock, text.as_bytes()).map_err(|e| Fault::io("write", &lock, &e))?;
         // An attempt with the same name was given up on: its result must not be taken for ours.
         let _ = fs::remove_file(&result);
         Ok(Claim { lock, result, _held: file })
@@ -129,11 +122,8 @@ impl Spool {
                 Some("result") => steps.extend(read_result(&path).map(|(step, _)| step)),
                 Some("lock") => {
                     // A lock that can be had belongs to an agent that was killed: there is no result to come.
-                    if let Ok(file) = File::open(&path) {
-                        match file.try_lock_shared() {
-                            Ok(()) => drop(fs::remove_file(&path)),
-                            Err(_) => steps.extend(read_lock(&path).map(|(_, step)| step)),
-                        }
+                    if File::open(&path).is_ok_and(|file| file.try_lock_shared().is_err()) {
+                        steps.extend(read_lock(&path).map(|(_, step)| step));
                     }
                 }
                 _ => {}
@@ -227,6 +217,17 @@ fn make_dir(path: &Path) -> io::Result<()> {
 
 fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// A new locked file with this text. It gets its name last, so that nobody finds it unlocked.
+fn locked(path: &Path, text: &[u8]) -> io::Result<File> {
+    let fresh = path.with_extension(format!("new-{}", std::process::id()));
+    let mut file = private_file(&fresh)?;
+    file.lock()?;
+    file.set_len(0)?;
+    file.write_all(text)?;
+    fs::rename(&fresh, path)?;
+    Ok(file)
 }
 
 fn hash(text: &str) -> String {

@@ -16,22 +16,26 @@ use crate::protocol::StepResult;
 const HIDDEN: &str = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER";
 
 static CATALOGUE: &[Entry] = &[
+    entry::<super::apt::Apt>(),
     entry::<super::command::Command>(),
     entry::<super::command::Shell>(),
-    entry::<super::apt::Apt>(),
-    entry::<super::wait_for::WaitFor>(),
-    entry::<super::selinux::Selinux>(),
-    entry::<super::modprobe::Modprobe>(),
-    entry::<super::sysctl::Sysctl>(),
-    entry::<super::reboot::Reboot>(),
-    entry::<super::ping::Ping>(),
+    entry::<super::copy::Copy>(),
     entry::<super::group::Group>(),
     entry::<super::hostname::Hostname>(),
+    entry::<super::modprobe::Modprobe>(),
     entry::<super::package::Package>(),
+    entry::<super::ping::Ping>(),
+    entry::<super::reboot::Reboot>(),
+    entry::<super::selinux::Selinux>(),
     entry::<super::service::Service>(),
     entry::<super::setup::Setup>(),
+    entry::<super::slurp::Fetch>(),
+    entry::<super::slurp::Slurp>(),
+    entry::<super::stat::Stat>(),
+    entry::<super::sysctl::Sysctl>(),
     entry::<super::systemd::Systemd>(),
     entry::<super::user::User>(),
+    entry::<super::wait_for::WaitFor>(),
     entry::<super::yum::Yum>(),
 ];
 

@@ -26,7 +26,10 @@ use serde_json::{Map, Value};
 use crate::options::Spec;
 
 pub mod command;
+pub mod copy;
 mod driver;
+pub mod slurp;
+pub mod stat;
 
 pub(crate) use driver::failed;
 pub use driver::{Entry, catalogue, find};
