@@ -17,6 +17,10 @@ const HIDDEN: &str = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER";
 
 static CATALOGUE: &[Entry] = &[
     entry::<super::apt::Apt>(),
+    entry::<super::mount::Mount>(),
+    entry::<super::getent::Getent>(),
+    entry::<super::package_facts::PackageFacts>(),
+    entry::<super::service_facts::ServiceFacts>(),
     entry::<super::command::Command>(),
     entry::<super::command::Shell>(),
     entry::<super::copy::Copy>(),

@@ -5,14 +5,18 @@
 //! Called by: the agent for each step; the controller reads the specs.
 
 pub mod apt;
+pub mod getent;
 pub mod group;
 pub mod hostname;
 pub mod modprobe;
+pub mod mount;
 pub mod package;
+pub mod package_facts;
 pub mod ping;
 pub mod reboot;
 pub mod selinux;
 pub mod service;
+pub mod service_facts;
 pub mod setup;
 pub mod sysctl;
 pub mod systemd;
