@@ -17,6 +17,10 @@ const HIDDEN: &str = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER";
 
 static CATALOGUE: &[Entry] = &[
     entry::<super::apt::Apt>(),
+    entry::<super::authorized_key::AuthorizedKey>(),
+    entry::<super::apt_repository::AptRepository>(),
+    entry::<super::yum_repository::YumRepository>(),
+    entry::<super::ini_file::IniFile>(),
     entry::<super::mount::Mount>(),
     entry::<super::getent::Getent>(),
     entry::<super::package_facts::PackageFacts>(),

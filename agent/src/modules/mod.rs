@@ -5,9 +5,12 @@
 //! Called by: the agent for each step; the controller reads the specs.
 
 pub mod apt;
+pub mod apt_repository;
+pub mod authorized_key;
 pub mod getent;
 pub mod group;
 pub mod hostname;
+pub mod ini_file;
 pub mod modprobe;
 pub mod mount;
 pub mod package;
@@ -23,6 +26,7 @@ pub mod systemd;
 pub mod user;
 pub mod wait_for;
 pub mod yum;
+pub mod yum_repository;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
