@@ -17,6 +17,9 @@ const HIDDEN: &str = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER";
 
 static CATALOGUE: &[Entry] = &[
     entry::<super::apt::Apt>(),
+    entry::<super::git::Git>(),
+    entry::<super::iptables::Iptables>(),
+    entry::<super::cron::Cron>(),
     entry::<super::authorized_key::AuthorizedKey>(),
     entry::<super::apt_repository::AptRepository>(),
     entry::<super::yum_repository::YumRepository>(),

@@ -7,10 +7,13 @@
 pub mod apt;
 pub mod apt_repository;
 pub mod authorized_key;
+pub mod cron;
 pub mod getent;
+pub mod git;
 pub mod group;
 pub mod hostname;
 pub mod ini_file;
+pub mod iptables;
 pub mod modprobe;
 pub mod mount;
 pub mod package;
