@@ -162,12 +162,9 @@ fn file(args: &Args, line: &str) -> String {
         }
         Some(name) => name.trim_end_matches(".list").to_owned(),
         None => {
-            let address = line
-                .split_whitespace()
-                .skip(1)
-                .skip_while(|w| w.starts_with('[') || (w.contains('=') && !w.contains("://")) || *w == "]")
-                .next()
-                .unwrap_or_default();
+            let is_option =
+                |w: &&str| w.starts_with('[') || w.ends_with(']') || (w.contains('=') && !w.contains("://"));
+            let address = line.split_whitespace().skip(1).find(|w| !is_option(w)).unwrap_or_default();
             let address = address.split_once("://").map_or(address, |(_, rest)| rest);
             let address = address.rsplit_once('@').map_or(address, |(_, rest)| rest);
             let clean: String =

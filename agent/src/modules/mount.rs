@@ -216,17 +216,14 @@ fn same_source(a: &str, b: &str) -> bool {
 fn mounted_source(path: &str) -> Option<String> {
     let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
     let table = system::text("/proc/self/mountinfo")?;
-    table
-        .lines()
-        .filter_map(|line| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            if unescape(fields.get(4)?) != path {
-                return None;
-            }
-            let dash = fields.iter().position(|f| *f == "-")?;
-            fields.get(dash + 2).map(|source| unescape(source))
-        })
-        .last()
+    table.lines().rev().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        if unescape(fields.get(4)?) != path {
+            return None;
+        }
+        let dash = fields.iter().position(|f| *f == "-")?;
+        fields.get(dash + 2).map(|source| unescape(source))
+    })
 }
 
 fn escape(field: &str) -> String {
