@@ -17,6 +17,10 @@ const HIDDEN: &str = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER";
 
 static CATALOGUE: &[Entry] = &[
     entry::<super::apt::Apt>(),
+    entry::<super::known_hosts::KnownHosts>(),
+    entry::<super::rpm_key::RpmKey>(),
+    entry::<super::timezone::Timezone>(),
+    entry::<super::pip::Pip>(),
     entry::<super::apt_repository::AptRepository>(),
     entry::<super::authorized_key::AuthorizedKey>(),
     entry::<super::blockinfile::BlockInFile>(),
