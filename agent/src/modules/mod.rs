@@ -46,11 +46,17 @@ pub mod copy;
 mod driver;
 mod edit;
 pub mod file;
+pub mod find;
+pub mod get_url;
+mod http;
 pub mod lineinfile;
 mod pattern;
 pub mod replace;
 pub mod slurp;
 pub mod stat;
+pub mod tempfile;
+pub mod unarchive;
+pub mod uri;
 
 pub(crate) use driver::failed;
 pub use driver::{Entry, catalogue, find};
