@@ -5,6 +5,7 @@
 //! Called by: the agent for each step; the controller reads the specs.
 
 pub mod apt;
+pub mod apt_key;
 pub mod apt_repository;
 pub mod authorized_key;
 pub mod cron;
@@ -45,6 +46,7 @@ pub mod command;
 pub mod copy;
 mod driver;
 mod edit;
+mod fetched;
 pub mod file;
 pub mod find;
 pub mod get_url;
