@@ -19,6 +19,9 @@ const HIDDEN: &str = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER";
 #[rustfmt::skip]
 static CATALOGUE: &[Entry] = &[
     entry::<super::apt::Apt>(),
+    entry::<super::dpkg_selections::DpkgSelections>(),
+    entry::<super::locale_gen::LocaleGen>(),
+    entry::<super::alternatives::Alternatives>(),
     entry::<super::apt_key::AptKey>(),
     entry::<super::apt_repository::AptRepository>(),
     entry::<super::authorized_key::AuthorizedKey>(),

@@ -4,11 +4,13 @@
 //! Must not: let a module print, or let check mode reach an `apply`.
 //! Called by: the agent for each step; the controller reads the specs.
 
+pub mod alternatives;
 pub mod apt;
 pub mod apt_key;
 pub mod apt_repository;
 pub mod authorized_key;
 pub mod cron;
+pub mod dpkg_selections;
 pub mod getent;
 pub mod git;
 pub mod group;
@@ -16,6 +18,7 @@ pub mod hostname;
 pub mod ini_file;
 pub mod iptables;
 pub mod known_hosts;
+pub mod locale_gen;
 pub mod modprobe;
 pub mod mount;
 pub mod package;

@@ -3,9 +3,9 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Fault, Host, Inspection, Module, Outcome};
+use super::{Command, Fault, Host, Inspection, Module, Outcome, fetched};
 use crate::options::{Opt, Spec};
-use crate::system::run::{find_program, run};
+use crate::system::run::{find_program, run, run_command};
 use crate::system::{self, fault, outcome};
 
 /// The module.
@@ -17,13 +17,14 @@ pub struct Args {
     key: String,
     state: Option<String>,
     fingerprint: Option<Vec<String>>,
+    validate_certs: Option<bool>,
 }
 
 const OPTIONS: &[Opt] = &[
     Opt::str("key").required(),
     Opt::str("state").choices(&["present", "absent"]),
     Opt::list("fingerprint"),
-    Opt::bool("validate_certs").ignored("rpm fetches keys by its own settings"),
+    Opt::bool("validate_certs"),
 ];
 
 impl Module for RpmKey {
@@ -65,31 +66,30 @@ fn is_id(key: &str) -> bool {
     digits.len() >= 8 && digits.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// The key's id, from itself or from its file; an address can only be imported, so its id is unknown (`None`).
+/// The key's id, from itself, its file or its address.
 fn id(args: &Args, host: &Host<'_>) -> Result<Option<String>, Fault> {
     if is_id(&args.key) {
         return Ok(Some(args.key.trim_start_matches("0x").to_uppercase()));
     }
-    if args.key.contains("://") {
-        return match &args.fingerprint {
-            Some(prints) if prints.len() == 1 => Ok(Some(prints[0].replace(' ', "").to_uppercase())),
-            _ => Err(fault(
-                "`key` of `rpm_key` is an address, whose key is only known when `fingerprint` names it: give it, or fetch the file with `get_url` first",
-            )),
-        };
-    }
-    if !system::exists(&args.key) {
+    let fetched = if args.key.contains("://") {
+        Some(fetched::bytes(&args.key, args.validate_certs.unwrap_or(true), host)?)
+    } else if system::exists(&args.key) {
+        None
+    } else {
         return Err(fault(format!(
             "`key` of `rpm_key` is `{}`, which is neither a file nor a key id",
             args.key
         )));
-    }
+    };
     let gpg = find_program("gpg")
         .or_else(|| find_program("gpg2"))
         .ok_or_else(|| fault("this host has no program `gpg`"))?;
-    let answer =
-        run(host, &[gpg.as_str(), "--no-tty", "--batch", "--with-colons", "--fixed-list-mode", &args.key])?
-            .or_fault(&format!("`{}` is no key", args.key))?;
+    let file = if fetched.is_some() { "-" } else { args.key.as_str() };
+    let argv = [gpg.as_str(), "--no-tty", "--batch", "--with-colons", "--fixed-list-mode", file]
+        .map(str::to_owned)
+        .into();
+    let answer = run_command(host, Command { argv, stdin: fetched, ..Command::default() })?
+        .or_fault(&format!("`{}` is no key", args.key))?;
     let prints: Vec<&str> =
         answer.out.lines().filter(|l| l.starts_with("fpr:")).filter_map(|l| l.split(':').nth(9)).collect();
     if let Some(wanted) = &args.fingerprint {
@@ -144,11 +144,11 @@ mod tests {
     }
 
     #[test]
-    fn an_address_without_fingerprint_is_told() {
-        let Err(error) = RpmKey::inspect(&args(json!({"key": "https://x/key"})), &Script::of(&[]).host())
-        else {
+    fn what_is_neither_key_nor_file_is_told() {
+        let _root = FakeRoot::with(&[]);
+        let Err(error) = RpmKey::inspect(&args(json!({"key": "/nope"})), &Script::of(&[]).host()) else {
             panic!()
         };
-        assert!(error.msg.contains("only known when `fingerprint` names it"), "{}", error.msg);
+        assert_eq!(error.msg, "`key` of `rpm_key` is `/nope`, which is neither a file nor a key id");
     }
 }
