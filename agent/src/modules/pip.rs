@@ -123,13 +123,10 @@ fn requirements(args: &Args) -> Vec<String> {
             _ => joined.push(name.to_owned()),
         }
     }
-    match (&args.version, joined.first_mut()) {
-        (Some(version), Some(first)) => {
-            let operator = if version.starts_with(['<', '>', '=', '!', '~']) { "" } else { "==" };
-            first.push_str(operator);
-            first.push_str(version);
-        }
-        _ => {}
+    if let (Some(version), Some(first)) = (&args.version, joined.first_mut()) {
+        let operator = if version.starts_with(['<', '>', '=', '!', '~']) { "" } else { "==" };
+        first.push_str(operator);
+        first.push_str(version);
     }
     joined
 }

@@ -20,6 +20,14 @@ pub struct Args {
     validate_certs: Option<bool>,
 }
 
+/// What must be done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Exactly these bytes: what was looked at is what is trusted.
+    Import(Vec<u8>),
+    Erase(String),
+}
+
 const OPTIONS: &[Opt] = &[
     Opt::str("key").required(),
     Opt::str("state").choices(&["present", "absent"]),
@@ -30,33 +38,48 @@ const OPTIONS: &[Opt] = &[
 impl Module for RpmKey {
     const SPEC: Spec = Spec { options: &[OPTIONS], ..Spec::new("rpm_key") };
     type Args = Args;
-    /// The command that makes the change.
-    type Change = Vec<String>;
+    type Change = Change;
 
-    fn inspect(args: &Args, host: &Host<'_>) -> Result<Inspection<Vec<String>>, Fault> {
-        let id = id(args, host)?;
+    fn inspect(args: &Args, host: &Host<'_>) -> Result<Inspection<Change>, Fault> {
+        let absent = args.state.as_deref() == Some("absent");
+        let key = if is_id(&args.key) { None } else { Some(bytes(args, host)?) };
+        let id = match &key {
+            None => args.key.trim_start_matches("0x").to_uppercase(),
+            Some(key) => id_of(args, key, host)?,
+        };
         let answer = run(host, &["rpm", "-qa", "gpg-pubkey", "--qf", "%{NAME}-%{VERSION}-%{RELEASE}\\n"])?
             .or_fault("cannot list rpm's keys")?;
         // rpm names keys after the last eight digits of their id.
         let package = answer
             .out
             .lines()
-            .find(|l| {
-                l.split('-')
-                    .nth(2)
-                    .is_some_and(|v| id.as_ref().is_some_and(|id| id.ends_with(&v.to_uppercase())))
-            })
+            .find(|l| l.split('-').nth(2).is_some_and(|v| id.ends_with(&v.to_uppercase())))
             .map(str::to_owned);
-        let command = match (args.state.as_deref() == Some("absent"), package) {
-            (true, Some(package)) => vec!["rpm".into(), "--erase".into(), "--allmatches".into(), package],
-            (false, None) => vec!["rpm".into(), "--import".into(), args.key.clone()],
-            _ => return Ok(Inspection::Same(outcome(false, json!({})))),
+        let change = match (absent, package, key) {
+            (true, None, _) | (false, Some(_), _) => return Ok(Inspection::Same(outcome(false, json!({})))),
+            (true, Some(package), _) => Change::Erase(package),
+            (false, None, Some(key)) => Change::Import(key),
+            (false, None, None) => {
+                return Err(fault(format!(
+                    "key `{id}` is not trusted yet: `rpm_key` needs its file or address to add it"
+                )));
+            }
         };
-        Ok(Inspection::Differs { change: command, predicted: outcome(true, json!({})) })
+        Ok(Inspection::Differs { change, predicted: outcome(true, json!({})) })
     }
 
-    fn apply(args: &Args, command: Vec<String>, host: &Host<'_>) -> Result<Outcome, Fault> {
-        run(host, &command)?.or_fault(&format!("cannot change the trust in key `{}`", args.key))?;
+    fn apply(args: &Args, change: Change, host: &Host<'_>) -> Result<Outcome, Fault> {
+        let failed = format!("cannot change the trust in key `{}`", args.key);
+        match change {
+            Change::Erase(package) => {
+                run(host, &["rpm", "--erase", "--allmatches", &package])?.or_fault(&failed)?;
+            }
+            Change::Import(key) => {
+                let argv = ["rpm", "--import", "/dev/stdin"].map(str::to_owned).into();
+                run_command(host, Command { argv, stdin: Some(key), ..Command::default() })?
+                    .or_fault(&failed)?;
+            }
+        }
         Ok(outcome(true, json!({})))
     }
 }
@@ -66,35 +89,43 @@ fn is_id(key: &str) -> bool {
     digits.len() >= 8 && digits.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// The key's id, from itself, its file or its address.
-fn id(args: &Args, host: &Host<'_>) -> Result<Option<String>, Fault> {
-    if is_id(&args.key) {
-        return Ok(Some(args.key.trim_start_matches("0x").to_uppercase()));
+/// The key itself, from its file or its address.
+fn bytes(args: &Args, host: &Host<'_>) -> Result<Vec<u8>, Fault> {
+    if args.key.contains("://") {
+        return fetched::bytes(&args.key, args.validate_certs.unwrap_or(true), host);
     }
-    let fetched = if args.key.contains("://") {
-        Some(fetched::bytes(&args.key, args.validate_certs.unwrap_or(true), host)?)
-    } else if system::exists(&args.key) {
-        None
-    } else {
+    if !system::exists(&args.key) {
         return Err(fault(format!(
             "`key` of `rpm_key` is `{}`, which is neither a file nor a key id",
             args.key
         )));
-    };
+    }
+    std::fs::read(system::root::at(&args.key)).map_err(|e| Fault::io("read", &args.key, &e))
+}
+
+/// The key's id, after its fingerprint was compared with the wanted one.
+fn id_of(args: &Args, key: &[u8], host: &Host<'_>) -> Result<String, Fault> {
     let gpg = find_program("gpg")
         .or_else(|| find_program("gpg2"))
         .ok_or_else(|| fault("this host has no program `gpg`"))?;
-    let file = if fetched.is_some() { "-" } else { args.key.as_str() };
-    let argv = [gpg.as_str(), "--no-tty", "--batch", "--with-colons", "--fixed-list-mode", file]
-        .map(str::to_owned)
-        .into();
-    let answer = run_command(host, Command { argv, stdin: fetched, ..Command::default() })?
+    let argv = [
+        gpg.as_str(),
+        "--no-tty",
+        "--batch",
+        "--with-colons",
+        "--with-fingerprint",
+        "--fixed-list-mode",
+        "-",
+    ]
+    .map(str::to_owned)
+    .into();
+    let answer = run_command(host, Command { argv, stdin: Some(key.to_vec()), ..Command::default() })?
         .or_fault(&format!("`{}` is no key", args.key))?;
     let prints: Vec<&str> =
         answer.out.lines().filter(|l| l.starts_with("fpr:")).filter_map(|l| l.split(':').nth(9)).collect();
     if let Some(wanted) = &args.fingerprint {
         let same = wanted.iter().all(|w| prints.iter().any(|p| p.eq_ignore_ascii_case(&w.replace(' ', ""))));
-        if !prints.is_empty() && !same {
+        if !same {
             return Err(fault(format!(
                 "the key in `{}` has another fingerprint: {}",
                 args.key,
@@ -103,7 +134,7 @@ fn id(args: &Args, host: &Host<'_>) -> Result<Option<String>, Fault> {
         }
     }
     let id = answer.out.lines().find(|l| l.starts_with("pub:")).and_then(|l| l.split(':').nth(4));
-    id.map(|id| Some(id.to_uppercase())).ok_or_else(|| fault(format!("`{}` is no key", args.key)))
+    id.map(str::to_uppercase).ok_or_else(|| fault(format!("`{}` is no key", args.key)))
 }
 
 #[cfg(test)]
@@ -118,18 +149,32 @@ mod tests {
     fn a_trusted_key_is_left_alone_and_a_new_one_imported() {
         let root = FakeRoot::with(&[("/tmp/key", "x")]);
         root.program("/usr/bin/gpg");
-        let show = "/usr/bin/gpg --no-tty --batch --with-colons --fixed-list-mode /tmp/key";
+        let show = "/usr/bin/gpg --no-tty --batch --with-colons --with-fingerprint --fixed-list-mode -";
         let colons = "pub:-:4096:1:24C6A8A7F4A80EB5:1:::-:::\n";
         let arguments = json!({"key": "/tmp/key"});
         let script = Script::of(&[(show, 0, colons), (LIST, 0, "gpg-pubkey-f4a80eb5-53a7ff4b\n")]);
         assert!(matches!(RpmKey::inspect(&args(arguments.clone()), &script.host()), Ok(Inspection::Same(_))));
-        let script = Script::of(&[(show, 0, colons), (LIST, 0, ""), ("rpm --import /tmp/key", 0, "")]);
+        let script = Script::of(&[(show, 0, colons), (LIST, 0, ""), ("rpm --import /dev/stdin", 0, "")]);
         let Ok(Inspection::Differs { change, .. }) =
             RpmKey::inspect(&args(arguments.clone()), &script.host())
         else {
             panic!()
         };
         assert!(RpmKey::apply(&args(arguments), change, &script.host()).expect("applies").changed);
+    }
+
+    #[test]
+    fn another_fingerprint_is_refused() {
+        let root = FakeRoot::with(&[("/tmp/key", "x")]);
+        root.program("/usr/bin/gpg");
+        let show = "/usr/bin/gpg --no-tty --batch --with-colons --with-fingerprint --fixed-list-mode -";
+        let script = Script::of(&[(show, 0, "pub:-:4096:1:24C6A8A7F4A80EB5:1:::-:::\nfpr:::::::::AAAA:\n")]);
+        let Err(error) =
+            RpmKey::inspect(&args(json!({"key": "/tmp/key", "fingerprint": ["BB BB"]})), &script.host())
+        else {
+            panic!()
+        };
+        assert_eq!(error.msg, "the key in `/tmp/key` has another fingerprint: AAAA");
     }
 
     #[test]
@@ -140,7 +185,7 @@ mod tests {
         let Ok(Inspection::Differs { change, .. }) = RpmKey::inspect(&arguments, &script.host()) else {
             panic!()
         };
-        assert_eq!(change.join(" "), "rpm --erase --allmatches gpg-pubkey-f4a80eb5-53a7ff4b");
+        assert_eq!(change, Change::Erase("gpg-pubkey-f4a80eb5-53a7ff4b".into()));
     }
 
     #[test]
