@@ -107,7 +107,7 @@ pub struct Context<'a> {
 }
 
 /// What an action ends with.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Done {
     /// By Ansible's names.
     pub result: Map<String, Json>,
@@ -117,7 +117,7 @@ pub struct Done {
 
 /// A change of the run's own state. The engine takes over nothing else from an action's result but the `ansible_facts`
 /// of `gather_facts`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Effect {
     /// `set_fact`: values of the host from now on; data, never rendered again.
     SetFact { vars: Vec<(Arc<str>, Value)>, cacheable: bool },
