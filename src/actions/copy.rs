@@ -179,7 +179,7 @@ mod tests {
 
     #[tokio::test]
     async fn content_goes_as_text_and_structures_as_json() {
-        let stage = Stage::new().answer("copy", json!({"changed": true, "dest": "/x"}));
+        let stage = Stage::new().always("copy", json!({"changed": true, "dest": "/x"}));
         let result = stage.result("copy", json!({"content": {"a": [1, "\u{e9}"]}, "dest": "/x"})).await;
         assert_eq!(stage.calls()[0].upload("src"), r#"{"a": [1, "\u00e9"]}"#);
         assert_eq!(result.get("src"), None);

@@ -11,7 +11,7 @@ use super::rendering::{json, told};
 use super::results::Reply;
 use super::{Action, Context, Done, Stop};
 use crate::source::{Node, Yaml};
-use crate::template::{ErrorKind, Value, template_text};
+use crate::template::{ErrorKind, template_text};
 
 static OPTIONS: &[Opt] = &[Opt::raw("msg"), Opt::raw("var"), Opt::int("verbosity")];
 static SPEC: Spec = Spec { options: &[OPTIONS], mutually_exclusive: &[&["msg", "var"]], ..Spec::new("debug") };

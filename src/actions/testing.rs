@@ -240,7 +240,7 @@ impl Stage {
 
     /// A variable that came from a host.
     pub(super) fn data(mut self, name: &str, value: Json) -> Self {
-        self.vars.insert(name.to_owned(), Var::Data(Value::from_serialize(value)));
+        self.vars.insert(name.to_owned(), Var::Data(serde_json::from_value::<Value>(value).expect("a value")));
         self
     }
 
