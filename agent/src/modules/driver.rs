@@ -18,6 +18,7 @@ const HIDDEN: &str = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER";
 // One line a module, so that adding one changes one line.
 #[rustfmt::skip]
 static CATALOGUE: &[Entry] = &[
+    entry::<super::blockinfile::BlockInFile>(),
     entry::<super::command::Command>(),
     entry::<super::command::Shell>(),
     entry::<super::apt::Apt>(),
@@ -37,6 +38,9 @@ static CATALOGUE: &[Entry] = &[
     entry::<super::yum::Yum>(),
     entry::<super::copy::Copy>(),
     entry::<super::slurp::Fetch>(),
+    entry::<super::file::File>(),
+    entry::<super::lineinfile::LineInFile>(),
+    entry::<super::replace::Replace>(),
     entry::<super::slurp::Slurp>(),
     entry::<super::stat::Stat>(),
 ];

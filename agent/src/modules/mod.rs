@@ -25,9 +25,15 @@ use serde_json::{Map, Value};
 
 use crate::options::Spec;
 
+pub mod blockinfile;
 pub mod command;
 pub mod copy;
 mod driver;
+mod edit;
+pub mod file;
+pub mod lineinfile;
+mod pattern;
+pub mod replace;
 pub mod slurp;
 pub mod stat;
 
