@@ -50,6 +50,8 @@ mod transfer;
 mod unarchive;
 mod validate_argument_spec;
 mod wait_for_connection;
+#[cfg(test)]
+mod with_agent_tests;
 
 pub use catalogue::Known;
 pub use clock::{Clock, SystemClock};
@@ -72,7 +74,11 @@ pub trait Action: Sync {
     }
 
     /// Does the step for one host. `args` are rendered and coerced by the spec.
-    fn run<'a>(&'a self, context: &'a Context<'a>, args: Map<String, Json>) -> BoxFuture<'a, Result<Done, Stop>>;
+    fn run<'a>(
+        &'a self,
+        context: &'a Context<'a>,
+        args: Map<String, Json>,
+    ) -> BoxFuture<'a, Result<Done, Stop>>;
 }
 
 /// What an action sees.
@@ -183,7 +189,11 @@ pub trait Remote: Send + Sync {
     ) -> BoxFuture<'a, Result<(Map<String, Json>, Vec<u8>), Fault>>;
 
     /// Runs a shell line without the agent.
-    fn raw<'a>(&'a self, command: &'a str, timeout: Option<Duration>) -> BoxFuture<'a, Result<RawOutput, Fault>>;
+    fn raw<'a>(
+        &'a self,
+        command: &'a str,
+        timeout: Option<Duration>,
+    ) -> BoxFuture<'a, Result<RawOutput, Fault>>;
 
     /// Closes the connection; the next call opens a new one.
     fn reset(&self) -> BoxFuture<'_, ()>;
