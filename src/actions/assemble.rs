@@ -130,7 +130,6 @@ fn assembled(context: &Context<'_>, own: &Args, folder: &Path) -> Result<Vec<u8>
 mod tests {
     use serde_json::json;
 
-    use super::*;
     use crate::actions::testing::Stage;
 
     #[tokio::test]

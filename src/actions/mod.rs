@@ -48,6 +48,7 @@ mod template;
 mod testing;
 mod transfer;
 mod unarchive;
+mod uri;
 mod validate_argument_spec;
 mod wait_for_connection;
 #[cfg(test)]
@@ -171,6 +172,9 @@ impl From<Fault> for Stop {
     }
 }
 
+/// A module's result and the bytes that came with it.
+pub type WithBlob = (Map<String, Json>, Vec<u8>);
+
 /// The host of the step (or the one it is delegated to).
 pub trait Remote: Send + Sync {
     /// Runs an agent module under the step's become, environment, check mode and timeout. The result may say `failed`.
@@ -186,7 +190,7 @@ pub trait Remote: Send + Sync {
         &'a self,
         module: &'a str,
         args: Map<String, Json>,
-    ) -> BoxFuture<'a, Result<(Map<String, Json>, Vec<u8>), Fault>>;
+    ) -> BoxFuture<'a, Result<WithBlob, Fault>>;
 
     /// Runs a shell line without the agent.
     fn raw<'a>(
@@ -226,6 +230,7 @@ static ACTIONS: &[&dyn Action] = &[
     &set_fact::SetFact,
     &template::Template,
     &unarchive::Unarchive,
+    &uri::Uri,
     &validate_argument_spec::ValidateArgumentSpec,
     &wait_for_connection::WaitForConnection,
 ];

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use serde_json::{Map, Value as Json, json};
 
 use super::controls::{Answer, Console};
-use super::{Clock, Context, Done, Remote, Stop};
+use super::{Clock, Context, Done, Remote, Stop, WithBlob};
 use crate::connection::{Content, Fault, FaultKind, RawOutput};
 use crate::resolve::Arguments;
 use crate::source::{Entry, Mapping, Node, Sources, Span, Spanned, Yaml};
@@ -96,7 +96,7 @@ impl Shared {
         self.0.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    fn react(&self, call: Call) -> Option<Result<(Map<String, Json>, Vec<u8>), Fault>> {
+    fn react(&self, call: Call) -> Option<Result<WithBlob, Fault>> {
         let mut script = self.lock();
         let module = call.module.clone();
         script.calls.push(call.clone());
@@ -142,7 +142,7 @@ impl Remote for Shared {
         &'a self,
         module: &'a str,
         args: Map<String, Json>,
-    ) -> BoxFuture<'a, Result<(Map<String, Json>, Vec<u8>), Fault>> {
+    ) -> BoxFuture<'a, Result<WithBlob, Fault>> {
         let reaction =
             self.react(Call { module: module.to_owned(), args, uploads: Vec::new(), always: true });
         or_hang(reaction).boxed()

@@ -99,7 +99,6 @@ fn ping<'a>(context: &'a Context<'a>) -> BoxFuture<'a, Result<(), String>> {
 mod tests {
     use serde_json::json;
 
-    use super::*;
     use crate::actions::testing::Stage;
 
     #[tokio::test]

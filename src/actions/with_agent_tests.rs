@@ -97,3 +97,44 @@ async fn a_file_comes_back_whole() {
     assert_eq!(fs_err::read_to_string(format!("{}/got/away", stage.directory())).expect("there"), text);
     assert_eq!(stage.result("fetch", args).await["changed"], false);
 }
+
+#[test]
+fn every_option_that_is_passed_on_is_known_on_the_host() {
+    let spec = |name: &str| dcos_play_agent::modules::find(name).expect("a module").spec;
+    for option in super::copy::FILE_OPTIONS {
+        let there =
+            spec("copy").option(option.name).unwrap_or_else(|| panic!("copy has no `{}`", option.name));
+        assert_eq!((there.name, there.kind), (option.name, option.kind));
+        assert!(option.aliases.iter().all(|a| there.aliases.contains(a)), "{}", option.name);
+    }
+    for (module, names) in [
+        ("copy", vec!["dest", "checksum", "_original_basename"]),
+        (
+            "file",
+            vec![
+                "path",
+                "src",
+                "state",
+                "force",
+                "follow",
+                "mode",
+                "owner",
+                "group",
+                "attributes",
+                "unsafe_writes",
+            ],
+        ),
+        (
+            "shell",
+            vec!["cmd", "stdin", "stdin_add_newline", "strip_empty_ends", "creates", "removes", "chdir"],
+        ),
+        ("command", vec!["argv", "expand_argument_vars"]),
+        ("fetch", vec!["src", "offset"]),
+        ("stat", vec!["path", "follow", "get_checksum", "checksum_algorithm"]),
+        ("setup", vec!["gather_subset", "gather_timeout", "filter", "fact_path"]),
+    ] {
+        for name in names {
+            assert!(spec(module).option(name).is_some(), "`{module}` has no `{name}`");
+        }
+    }
+}
