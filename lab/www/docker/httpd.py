@@ -74,6 +74,9 @@ class Handler(socketserver.StreamRequestHandler):
         root, found = self.server.locate(path) or ("", "")
         if os.path.isdir(found):
             found = os.path.join(found, "index.html")
+            if not os.path.exists(found):
+                self.answer("403 Forbidden", b"<html><title>403 Forbidden</title></html>\n", keep, method, "text/html")
+                return keep
         if not found or not os.path.isfile(found):
             self.answer("404 Not Found", b"<html><title>404 Not Found</title></html>\n", keep, method, "text/html")
             return keep
