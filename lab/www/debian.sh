@@ -47,7 +47,7 @@ install_daemon() {
 
 install_client() {
     install -D -m 755 "$here/docker/docker" "$1/usr/bin/docker"
-    mkdir -p "$1/usr/lib/docker-standin"
+    install -D -m 644 "$here/docker/containers.py" "$1/usr/lib/docker-standin/containers.py"
     shown_version "$2" >"$1/usr/lib/docker-standin/version"
 }
 

@@ -44,7 +44,7 @@ class Cluster(unittest.TestCase):
                                   os.path.join(lab.folder.name, "objects")])
         self.addCleanup(store.wait)
         self.addCleanup(store.kill)
-        knobs = {"s3_endpoint": f"http://{STORE}"}
+        knobs = {"s3_endpoint": f"http://{STORE}", "aim_period": 15.0, "check_ms": 10000}
 
         def master(number):
             node = lab.node(f"127.0.77.{number}", "master", [], knobs=knobs, change=S3)

@@ -108,7 +108,7 @@ class Manager:
                 await asyncio.sleep(2 * member.tick)
                 continue
             await self._tend(shared, exhibitor)
-            await asyncio.sleep(max(1.0, self.knobs.delay("aim_period") * random.uniform(1.0, 2.0)))
+            await asyncio.sleep(max(2 * member.tick, self.knobs.delay("aim_period") * random.uniform(1.0, 2.0)))
 
     async def _tend(self, shared, exhibitor):
         """Adds this node to the list when it is missing and there is room."""

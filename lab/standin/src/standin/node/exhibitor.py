@@ -151,7 +151,8 @@ class Exhibitor:
                 "leader_ip": me.leader_ip, "servers": self.servers(), "cluster_id": me.cluster_id,
                 "ensemble": me.cfg, "zxid": me.zxid, "epoch": me.epoch,
                 "role": me.role, "ensembles": {ip: v.cfg for ip, v in live.items()},
-                "upgrades": self.member.running_upgrades(), "live": sorted(live), "serving_servers": sorted(ip for ip, v in live.items() if model.serving(v)),
+                "upgrades": self.member.running_upgrades(), "live": sorted(live),
+                "serving_servers": sorted(ip for ip, v in live.items() if model.serving(v)),
             })
         if request.path.startswith("/standin/upgrades/"):
             ip = request.path.rpartition("/")[2]
