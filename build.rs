@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use flate2::Compression;
-use flate2::write::ZlibEncoder;
+use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
 const MUSL: &str = "x86_64-unknown-linux-musl";
@@ -36,9 +36,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let bytes = fs::read(&binary).map_err(|e| format!("cannot read the agent `{}`: {e}", binary.display()))?;
     let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
-    let mut packed = ZlibEncoder::new(Vec::new(), Compression::best());
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
     packed.write_all(&bytes)?;
-    fs::write(out.join("agent.zlib"), packed.finish()?)?;
+    fs::write(out.join("agent.gz"), packed.finish()?)?;
     println!("cargo::rustc-env=DCOS_PLAY_AGENT_HASH={hash}");
     println!("cargo::rustc-env=DCOS_PLAY_AGENT_SIZE={}", bytes.len());
     Ok(())

@@ -131,6 +131,8 @@ pub struct Spec {
     pub options: &'static [&'static [Opt]],
     /// Takes text instead of `key=value` (`command`, `shell`, `raw`, `script`), stored under this option.
     pub free_form: Option<&'static str>,
+    /// Names that are no options are taken too, as they are (`set_fact`, `add_host`).
+    pub any_options: bool,
     /// At least one option of each group must be given.
     pub required_one_of: &'static [&'static [&'static str]],
     /// At most one option of each group may be given.
@@ -151,6 +153,7 @@ impl Spec {
             aliases: &[],
             options: &[],
             free_form: None,
+            any_options: false,
             required_one_of: &[],
             mutually_exclusive: &[],
             required_if: &[],

@@ -1,15 +1,87 @@
 //! `dcos-play inventory`: what the inventory says, as text or in the form of `ansible-inventory`.
 //!
-//! Owns: these views. Must not: load inventories or print (the caller does both).
+//! Owns: the flags and these views. Must not: know how inventories are read.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::Trouble;
+use super::common::{InventoryFlags, VariableFlags};
 use crate::inventory::{Host, Inventory, near};
-use crate::source::{Node, Sources, Yaml};
+use crate::lab::{LabDirs, LabPlugin};
+use crate::source::{Diagnostics, Node, Sources, Yaml};
 use crate::vars::key_text;
+
+/// Shows the inventory.
+#[derive(Debug, clap::Args)]
+pub struct InventoryArgs {
+    #[command(flatten)]
+    pub inventory: InventoryFlags,
+    #[command(flatten)]
+    pub variables: VariableFlags,
+    /// What to show
+    #[command(subcommand)]
+    pub view: InventoryView,
+}
+
+/// The views.
+#[derive(Debug, clap::Subcommand)]
+pub enum InventoryView {
+    /// All hosts with their address and groups
+    List {
+        /// In the form of `ansible-inventory --list`
+        #[arg(long)]
+        json: bool,
+    },
+    /// The groups as a tree
+    Graph {
+        /// The group to start from
+        #[arg(default_value = "all")]
+        group: String,
+        /// Show variables too
+        #[arg(long)]
+        vars: bool,
+    },
+    /// The variables of a host, with the place of each
+    Host {
+        name: String,
+        /// In the form of `ansible-inventory --host`
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Reads the inventory and prints a view of it.
+///
+/// # Errors
+/// Findings in the inventory, unknown names.
+pub fn run(args: &InventoryArgs, out: &mut dyn std::io::Write) -> Result<u8, Trouble> {
+    let directory = std::env::current_dir()?;
+    let sources = Sources::new(directory.clone());
+    let masks = Arc::new(crate::vars::secrets::Masks::default());
+    let vault = super::setup::vault(&args.variables, &masks)?;
+    let mut found = Diagnostics::default();
+    let labs = LabPlugin::new(LabDirs::of_user()?);
+    let given = &args.inventory.inventory;
+    let inventory = super::setup::read_inventory(given, &directory, None, &vault, &sources, &mut found, &labs);
+    if found.has_errors() {
+        return Err(Trouble::new(crate::exit::PLAYBOOK, super::setup::shown(&found, &sources)));
+    }
+    let text = match &args.view {
+        InventoryView::List { json: true } => list_json(&inventory),
+        InventoryView::List { json: false } => list(&inventory),
+        InventoryView::Graph { group, vars } => graph(&inventory, group, *vars)?,
+        InventoryView::Host { name, json: true } => host_json(&inventory, name)?,
+        InventoryView::Host { name, json: false } => host(&inventory, name, &sources)?,
+    };
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    Ok(crate::exit::FINE)
+}
 
 /// A name on the command line that the inventory doesn't have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -134,9 +134,14 @@ fn status(lab: &Lab, lines: &Lines<'_>) -> Result<u8, LabError> {
 }
 
 /// Writes one line for each event.
-struct Lines<'a>(Mutex<&'a mut (dyn Write + Send)>);
+pub(super) struct Lines<'a>(Mutex<&'a mut (dyn Write + Send)>);
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    /// Writes to `out`.
+    pub(super) fn new(out: &'a mut (dyn Write + Send)) -> Self {
+        Self(Mutex::new(out))
+    }
+
     fn say(&self, text: &str) -> io::Result<()> {
         let mut out = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         writeln!(out, "{}", text.trim_end())?;

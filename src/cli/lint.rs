@@ -32,7 +32,6 @@ pub fn run(args: &LintArgs, out: &mut dyn Write) -> Result<u8, Trouble> {
         inventory: &args.inventory,
         variables: &args.variables,
         run: RunInfo::default(),
-        boot: None,
     };
     let ready = setup::prepare(&wanted)?;
     for warning in &ready.warnings.list {

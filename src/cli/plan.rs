@@ -37,7 +37,6 @@ pub fn run(args: &PlanArgs, out: &mut dyn Write) -> Result<u8, Trouble> {
         inventory: &args.inventory,
         variables: &args.variables,
         run: RunInfo::default(),
-        boot: None,
     };
     let ready = setup::prepare(&wanted)?;
     let plan = &ready.plan;

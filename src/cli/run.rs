@@ -12,7 +12,8 @@ use tokio::sync::watch;
 
 use super::common::{self, InventoryFlags, VariableFlags};
 use super::setup::{self, Wanted};
-use super::{Trouble, lab::LabProgress};
+use super::{Trouble, lab};
+use crate::lab::{Lab, LabDirs, LabSpec};
 use crate::connection::{Pool, PoolSettings};
 use crate::engine::{self, ConnectionDefaults, Edges, Inputs, Options};
 use crate::inventory::Limit;
@@ -107,7 +108,6 @@ pub struct RunArgs {
 /// # Errors
 /// Anything wrong before the first host is touched.
 pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
-    let progress = LabProgress::default();
     let tags = |list: &[String], default: &[&str]| -> Vec<String> {
         if list.is_empty() { default.iter().map(|s| (*s).to_owned()).collect() } else { list.to_vec() }
     };
@@ -125,10 +125,10 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
             limit: args.inventory.limit.clone(),
             ..RunInfo::default()
         },
-        boot: Some(&progress),
     };
     let ready = setup::prepare(&wanted)?;
     check_limit(args, &ready)?;
+    boot_labs(&ready.labs)?;
     let (password, become_password) = passwords(args)?;
     let directory = std::env::current_dir()?;
     let folder = RunFolder::create(&directory, &jiff::Zoned::now())?;
@@ -251,6 +251,15 @@ async fn listen_for_interrupts(interrupted: watch::Sender<u8>) {
             std::process::exit(i32::from(crate::exit::CANCELLED));
         }
     }
+}
+
+/// Boots the lab hosts that the inventory lists and that do not run yet.
+fn boot_labs(labs: &[LabSpec]) -> Result<(), Trouble> {
+    for spec in labs {
+        let lab = Lab::new(spec.clone(), LabDirs::of_user()?, std::env::current_exe()?);
+        lab.up(&lab::Lines::new(&mut std::io::stderr()))?;
+    }
+    Ok(())
 }
 
 fn check_limit(args: &RunArgs, ready: &setup::Ready) -> Result<(), Trouble> {

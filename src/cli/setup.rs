@@ -9,15 +9,15 @@ use std::sync::Arc;
 use super::Trouble;
 use super::common::{InventoryFlags, USUAL_INVENTORIES, VariableFlags};
 use crate::actions::Known;
-use crate::inventory::{self, Inventory, PluginGroup, PluginInventory};
-use crate::lab::{Lab, LabDirs, LabSpec, Progress};
+use crate::inventory::{self, Inventory};
+use crate::lab::{LabDirs, LabPlugin, LabSpec};
 use crate::plan::{self, Looks, Plan};
 use crate::resolve::{Playbook, Refs, Resolver, Setup, TemplateCheck, TemplateFault};
 use crate::source::{Diagnostic, Diagnostics, Node, Severity, Sources, Span};
 use crate::template::{self, Templates};
 use crate::vars::secrets::{Masks, Secret};
 use crate::vars::vault::Vault;
-use crate::vars::{RunInfo, Store, StoreParts};
+use crate::vars::{Lazy, RunInfo, Store, StoreParts};
 
 /// Everything that is known before a host is touched.
 pub(super) struct Ready {
@@ -29,6 +29,8 @@ pub(super) struct Ready {
     pub(super) resolver: Arc<Resolver>,
     pub(super) playbook: Playbook,
     pub(super) plan: Plan,
+    /// Labs that the inventory lists; whoever runs something boots them.
+    pub(super) labs: Vec<LabSpec>,
     /// Warnings; errors have ended the set-up.
     pub(super) warnings: Diagnostics,
 }
@@ -39,8 +41,6 @@ pub(super) struct Wanted<'a> {
     pub(super) inventory: &'a InventoryFlags,
     pub(super) variables: &'a VariableFlags,
     pub(super) run: RunInfo,
-    /// Boots the lab when the inventory is one; `None` only reads it.
-    pub(super) boot: Option<&'a dyn Progress>,
 }
 
 /// Reads and checks everything; all errors at once.
@@ -50,10 +50,11 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
     let masks = Arc::new(Masks::default());
     let vault = Arc::new(vault(wanted.variables, &masks)?);
     let mut found = Diagnostics::default();
+    let labs = LabPlugin::new(LabDirs::of_user()?);
     let first = &wanted.playbooks[0];
     let playbook_dir = std::path::absolute(first)?.parent().map(Path::to_owned).unwrap_or_else(|| directory.clone());
-    let inventory = read_inventory(&wanted.inventory.inventory, &directory, Some(&playbook_dir), &vault, &sources, &mut found, wanted.boot)?;
-    let extra = crate::vars::parse_extra_vars(&wanted.variables.extra_vars, &directory, &vault, &sources, &mut found);
+    let inventory = read_inventory(&wanted.inventory.inventory, &directory, Some(&playbook_dir), &vault, &sources, &mut found, &labs);
+    let extra = crate::vars::extra::parse_extra_vars(&wanted.variables.extra_vars, &directory, &vault, &sources, &mut found);
     let templates = Arc::new(Templates::new(template_options(&vault, directory)));
     let known: std::collections::HashSet<String> = inventory
         .hosts()
@@ -84,7 +85,10 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
         extra,
         run,
         inject_facts: true,
-        lazy: lazy_value,
+        lazy: {
+            let templates = Arc::clone(&templates);
+            Lazy(Arc::new(move |node, scope, name| templates.lazy(Arc::clone(node), Arc::clone(scope), name)))
+        },
         vault: Arc::clone(&vault),
         sources: Arc::clone(&sources),
     });
@@ -122,7 +126,7 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
     found.sort();
     match plan {
         Some(plan) if !found.has_errors() => {
-            Ok(Ready { sources, masks, vault, store, templates, resolver, playbook, plan, warnings: found })
+            Ok(Ready { sources, masks, vault, store, templates, resolver, playbook, plan, labs: labs.labs(), warnings: found })
         }
         _ => Err(Trouble::new(crate::exit::PLAYBOOK, shown(&found, &sources))),
     }
@@ -179,8 +183,8 @@ pub(super) fn read_inventory(
     vault: &Vault,
     sources: &Sources,
     found: &mut Diagnostics,
-    boot: Option<&dyn Progress>,
-) -> Result<Inventory, Trouble> {
+    labs: &LabPlugin,
+) -> Inventory {
     let usual: Vec<String>;
     let given = if given.is_empty() {
         usual = USUAL_INVENTORIES.iter().filter(|p| directory.join(p).exists()).take(1).map(|p| (*p).to_owned()).collect();
@@ -188,43 +192,9 @@ pub(super) fn read_inventory(
     } else {
         given
     };
-    let trouble = std::cell::RefCell::new(None);
-    let plugins = |plugin: &str, node: &Node, path: &Path| -> Option<Result<PluginInventory, Diagnostic>> {
-        (plugin == "lab").then(|| {
-            lab_inventory(path, boot).map_err(|text| {
-                *trouble.borrow_mut() = Some(text.clone());
-                Diagnostic::error("lab", text, node.span)
-            })
-        })
-    };
+    let plugins = |plugin: &str, node: &Node, path: &Path| labs.ask(plugin, node, path);
     let request = inventory::Request { sources: given, directory, playbook_dir, vault, plugins: &plugins };
-    Ok(inventory::load(&request, sources, found))
-}
-
-fn lab_inventory(path: &Path, boot: Option<&dyn Progress>) -> Result<PluginInventory, String> {
-    let words = |error: &dyn std::error::Error| super::common::with_causes(error);
-    let spec = LabSpec::read(path).map_err(|e| words(&e))?;
-    let dirs = LabDirs::of_user().map_err(|e| words(&e))?;
-    let made = match boot {
-        None => spec.inventory(&dirs),
-        Some(progress) => {
-            let program = std::env::current_exe().map_err(|e| words(&e))?;
-            let lab = Lab::new(spec, dirs, program);
-            lab.up(progress).map_err(|e| words(&e))?;
-            lab.inventory()
-        }
-    };
-    let mut groups: Vec<PluginGroup> = made
-        .groups
-        .into_iter()
-        .map(|(name, g)| PluginGroup { name, hosts: g.hosts, children: g.children, vars: g.vars })
-        .collect();
-    groups.push(PluginGroup { name: "all".to_owned(), vars: made.vars, ..PluginGroup::default() });
-    Ok(PluginInventory { hosts: made.hosts.into_iter().collect(), groups })
-}
-
-fn lazy_value(node: &Arc<Node>, scope: &Arc<dyn template::Scope>) -> template::Value {
-    template::lazy_value(Arc::clone(node), Arc::clone(scope))
+    inventory::load(&request, sources, found)
 }
 
 fn template_options(vault: &Arc<Vault>, current_folder: PathBuf) -> template::Options {
@@ -247,7 +217,8 @@ pub(super) fn vault_opener(vault: &Arc<Vault>) -> Option<template::VaultOpener> 
     Some(Arc::new(move |text| vault.decrypt(text).map_err(|e| e.to_string())))
 }
 
-fn vault(flags: &VariableFlags, masks: &Arc<Masks>) -> Result<Vault, Trouble> {
+/// The vault with the passwords that the flags give.
+pub(super) fn vault(flags: &VariableFlags, masks: &Arc<Masks>) -> Result<Vault, Trouble> {
     let mut vault = Vault::new(Arc::clone(masks));
     for path in &flags.vault_password_file {
         vault.add_file("default", path)?;

@@ -5,7 +5,7 @@
 
 use std::io::{self, Read};
 
-use flate2::read::ZlibDecoder;
+use flate2::read::GzDecoder;
 
 /// The agent's binary.
 #[derive(Debug)]
@@ -14,8 +14,8 @@ pub struct Agent {
     pub hash: &'static str,
     /// Size of the uncompressed binary in bytes.
     pub size: usize,
-    /// The binary, zlib-compressed.
-    pub compressed: &'static [u8],
+    /// The binary, compressed with gzip, which every host can unpack.
+    pub gzip: &'static [u8],
 }
 
 impl Agent {
@@ -25,7 +25,7 @@ impl Agent {
     /// Only when this program's own file is damaged.
     pub fn bytes(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(self.size);
-        ZlibDecoder::new(self.compressed).read_to_end(&mut bytes)?;
+        GzDecoder::new(self.gzip).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 }
@@ -33,7 +33,7 @@ impl Agent {
 static AGENT: Agent = Agent {
     hash: env!("DCOS_PLAY_AGENT_HASH"),
     size: parse(env!("DCOS_PLAY_AGENT_SIZE")),
-    compressed: include_bytes!(concat!(env!("OUT_DIR"), "/agent.zlib")),
+    gzip: include_bytes!(concat!(env!("OUT_DIR"), "/agent.gz")),
 };
 
 /// The agent for x86-64 Linux.

@@ -212,7 +212,7 @@ impl Pool {
         let bytes: &[u8] = if gzip {
             agent.gzip
         } else {
-            plain = agent.bytes();
+            plain = agent.bytes().map_err(|e| Fault::new(FaultKind::Controller, format!("the agent inside this program is damaged: {e}")))?;
             &plain
         };
         let installed = timeout(Duration::from_secs(300), async {

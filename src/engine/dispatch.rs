@@ -348,3 +348,17 @@ fn add_lines(result: &mut Map<String, Json>) {
         }
     }
 }
+
+/// What a value is, in words.
+pub(super) fn kind_of(value: &Value) -> String {
+    use minijinja::value::ValueKind as Kind;
+    match value.kind() {
+        Kind::Undefined => "something undefined".to_owned(),
+        Kind::None => "nothing".to_owned(),
+        Kind::Bool => "a boolean".to_owned(),
+        Kind::Number => "a number".to_owned(),
+        Kind::String => "text".to_owned(),
+        Kind::Map => "a mapping".to_owned(),
+        other => other.to_string(),
+    }
+}

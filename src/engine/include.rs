@@ -2,7 +2,6 @@
 //!
 //! Owns: finding the file, one expansion a loop item, and walking what came out. Must not: parse (that is `resolve`).
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
@@ -18,7 +17,6 @@ use crate::vars::TaskScope;
 impl Walker {
     /// Expands an include for this host and walks what it brings.
     pub(super) async fn include(&mut self, task: &Arc<Task>, at: &[u32]) -> Flow {
-        let run = Arc::clone(&self.playing.run);
         let scope = self.typed_scope(task);
         let shared: Arc<dyn Scope> = Arc::new(scope.clone());
         let Some(loop_) = &task.loop_ else {
@@ -50,7 +48,6 @@ impl Walker {
                 return flow;
             }
         }
-        drop(run);
         Flow::Next
     }
 
@@ -91,14 +88,12 @@ impl Walker {
     fn expand_file(&self, task: &Task, scope: &Arc<dyn Scope>) -> Result<(String, Vec<Item>), String> {
         let node = self.include_option(task, &["file", "_raw_params"]).ok_or("`include_tasks` needs a file")?;
         let name = self.rendered_text(node, scope)?;
-        let path = self.find_tasks_file(task, &name)?;
-        let items = self
-            .playing
-            .run
-            .inputs
+        let inputs = &self.playing.run.inputs;
+        let path = inputs.resolver.find_tasks_file(task, &name).map_err(|found| found.render(&inputs.sources))?;
+        let items = inputs
             .resolver
-            .expand_tasks_file(task, &path)
-            .map_err(|found| found.render(&self.playing.run.inputs.sources))?;
+            .expand_tasks_file(&self.playing.play, task, &path)
+            .map_err(|found| rendered(&found, &inputs.sources))?;
         Ok((name, items))
     }
 
@@ -126,8 +121,8 @@ impl Walker {
         let public = options.public;
         let resolver = &self.playing.run.inputs.resolver;
         let expanded = resolver
-            .expand_role(task, &options)
-            .map_err(|found| found.render(&self.playing.run.inputs.sources))?;
+            .expand_role(&self.playing.play, task, &options)
+            .map_err(|found| rendered(&found, &self.playing.run.inputs.sources))?;
         self.playing.handlers.add(&expanded.handlers);
         if public {
             self.playing.publish(&expanded.role);
@@ -142,28 +137,6 @@ impl Walker {
     fn rendered_text(&self, node: &Node, scope: &Arc<dyn Scope>) -> Result<String, String> {
         let value = self.playing.run.inputs.templates.node(node, scope).map_err(|e| self.explain(&e))?;
         crate::template::to_text(&value).map_err(|e| self.explain(&e))
-    }
-
-    /// Looks where Ansible looks: the role's `tasks/`, the folder of the including file, the playbook's.
-    fn find_tasks_file(&self, task: &Task, name: &str) -> Result<PathBuf, String> {
-        let mut tried = Vec::new();
-        let given = PathBuf::from(name);
-        if given.is_absolute() {
-            tried.push(given);
-        } else {
-            tried.push(task.directory.join(name));
-            if let Some(role) = &task.role {
-                tried.push(role.path.join("tasks").join(name));
-                tried.push(role.path.join(name));
-            }
-            tried.push(self.playing.play.directory.join("tasks").join(name));
-            tried.push(self.playing.play.directory.join(name));
-        }
-        if let Some(found) = tried.iter().find(|p| p.is_file()) {
-            return Ok(found.clone());
-        }
-        let looked: Vec<String> = tried.iter().map(|p| p.display().to_string()).collect();
-        Err(format!("no file `{name}` to include; looked for {}", looked.join(", ")))
     }
 
     fn include_skipped(&mut self, task: &Arc<Task>, scope: &Arc<dyn Scope>) -> Flow {
@@ -202,4 +175,8 @@ impl Walker {
             failure: None,
         });
     }
+}
+
+fn rendered(found: &crate::source::Diagnostics, sources: &crate::source::Sources) -> String {
+    found.list.iter().map(|d| d.render(sources)).collect::<Vec<_>>().join("\n")
 }

@@ -4,7 +4,7 @@
 //! does), or touch a host but through the transport it is given.
 //! Called by: the command line; tests and simulations with other edges.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -28,6 +28,10 @@ pub use state::{ConnectionDefaults, Edges, Inputs, Options};
 pub use tags::selected;
 
 use crate::journal::{CancelReason, EventKind, RunMode, Totals};
+use crate::resolve::{Play, Playbook};
+use crate::template::{Scope, Templates, Var};
+use crate::vars::Store;
+use crate::vars::connection::Given;
 use play::run_play;
 use state::RunState;
 
@@ -155,4 +159,38 @@ async fn run_plays(state: &Arc<RunState>) -> Option<String> {
         }
     }
     first
+}
+
+/// The hosts of a play's pattern; `None` when the pattern can only be known while the run goes on.
+#[must_use]
+pub fn hosts_of_play(play: &Play, store: &Arc<Store>, templates: &Templates) -> Option<Vec<Arc<str>>> {
+    play::select_hosts(play, store, templates).ok().map(|(_, selection)| selection.hosts)
+}
+
+/// The hosts of all plays; `None` when one of the patterns can only be known while the run goes on.
+#[must_use]
+pub fn hosts_of(playbook: &Playbook, store: &Arc<Store>, templates: &Templates) -> Option<HashSet<Arc<str>>> {
+    let mut all = HashSet::new();
+    for play in &playbook.plays {
+        all.extend(hosts_of_play(play, store, templates)?);
+    }
+    Some(all)
+}
+
+/// The address that a host has for the lock against a second run: two inventories may name one host differently.
+#[must_use]
+pub fn address_of(store: &Arc<Store>, templates: &Templates, host: &str) -> String {
+    let scope: Arc<dyn Scope> = Arc::new(store.scope(host, &Arc::default()));
+    let render = |var: &Var| match var {
+        Var::Yaml(node) => templates.node(node, &scope),
+        Var::Data(value) => Ok(value.clone()),
+    };
+    match crate::vars::connection::resolve(scope.as_ref(), host, &Given::default(), &render) {
+        Ok(way) if way.kind == "local" => "localhost".to_owned(),
+        Ok(way) => match way.port {
+            Some(port) if port != 22 => format!("{}:{port}", way.host),
+            _ => way.host,
+        },
+        Err(_) => host.to_owned(),
+    }
 }

@@ -13,19 +13,19 @@ use super::handlers::Handlers;
 use super::line::Line;
 use super::state::{Lost, RunState, lock};
 use super::walk::Walker;
-use crate::inventory::{Limit, Pattern};
+use crate::inventory::{Limit, Pattern, Selection};
 use crate::journal::{EventKind, NotRun};
 use crate::plan::{BarrierReason, barrier_of};
 use crate::resolve::{Order, Play, Role, Task, TaskPath};
 use crate::source::{Node, Span, Yaml};
-use crate::template::{Scope, SearchPath, Value};
-use crate::vars::{PlayInfo, PlayState, PlayVars, RoleVars, ScopeParts, Table};
+use crate::template::{Scope, SearchPath, Templates, Value};
+use crate::vars::{PlayInfo, PlayState, PlayVars, RoleVars, ScopeParts, Store, Table};
 
 /// Shared by the hosts of a running play.
 pub(super) struct PlayRun {
     pub(super) run: Arc<RunState>,
     pub(super) play: Arc<Play>,
-    pub(super) vars: Arc<PlayVars>,
+    published: RwLock<Arc<PlayVars>>,
     pub(super) state: Arc<PlayState>,
     pub(super) handlers: Handlers,
     /// Hosts of the play in its order, lost ones included.
@@ -63,22 +63,9 @@ pub(super) async fn run_play(run: &Arc<RunState>, play: &Arc<Play>) -> Result<()
         run.tell(EventKind::PlayNotRun { play: play.index, name: play.name.clone(), why: NotRun::Cancelled });
         return Ok(());
     }
-    let bare: Arc<dyn Scope> = Arc::new(inputs.store.scope("localhost", &Arc::new(ScopeParts {
-        play: Some(Arc::new(PlayVars { vars: Table::of([&*play.vars]), ..PlayVars::default() })),
-        search: SearchPath { bases: vec![play.directory.clone()] },
-        ..ScopeParts::default()
-    })));
-    let fault = |at: Span| move |e: crate::template::TemplateError| PlayFault { text: e.to_string(), at };
-    let pattern_value = inputs.templates.node(&play.hosts, &bare).map_err(fault(play.hosts.span))?;
-    let texts = strings(&pattern_value);
-    let shown = texts.join(",");
-    let pattern = Pattern::of(texts.iter().map(String::as_str))
-        .map_err(|e| PlayFault { text: e.to_string(), at: play.hosts.span })?;
-    for text in &texts {
-        inputs.store.ensure_localhost(text);
-    }
-    let selection = inputs.store.select(&pattern);
-    for warning in pattern.warnings_of(&selection, play.hosts.span) {
+    let bare = bare_scope(&inputs.store, play);
+    let (shown, selection) = select_hosts(play, &inputs.store, &inputs.templates)?;
+    for warning in selection.warnings(play.hosts.span) {
         run.tell(EventKind::Warning { text: warning.message, place: Some(run.place(play.hosts.span)) });
     }
     let mut hosts = selection.hosts;
@@ -134,7 +121,7 @@ pub(super) async fn run_play(run: &Arc<RunState>, play: &Arc<Play>) -> Result<()
     let playing = Arc::new(PlayRun {
         run: Arc::clone(run),
         play: Arc::clone(play),
-        vars: Arc::new(vars),
+        published: RwLock::new(Arc::new(vars)),
         state: PlayState::new(info),
         handlers: Handlers::new(play.handlers.clone()),
         hosts_all,
@@ -162,6 +149,32 @@ pub(super) async fn run_play(run: &Arc<RunState>, play: &Arc<Play>) -> Result<()
     }
     run.tell(EventKind::PlayFinished { play: play.index });
     Ok(())
+}
+
+/// The variables of a play before it has hosts.
+fn bare_scope(store: &Arc<Store>, play: &Play) -> Arc<dyn Scope> {
+    let parts = Arc::new(ScopeParts {
+        play: Some(Arc::new(PlayVars { vars: Table::of([&*play.vars]), ..PlayVars::default() })),
+        search: SearchPath { bases: vec![play.directory.clone()] },
+        ..ScopeParts::default()
+    });
+    Arc::new(store.scope("localhost", &parts))
+}
+
+/// The hosts of a play's pattern, and the pattern as text.
+pub(super) fn select_hosts(
+    play: &Play,
+    store: &Arc<Store>,
+    templates: &Templates,
+) -> Result<(String, Selection), PlayFault> {
+    let fault = |text: String| PlayFault { text, at: play.hosts.span };
+    let value = templates.node(&play.hosts, &bare_scope(store, play)).map_err(|e| fault(e.to_string()))?;
+    let texts = strings(&value);
+    let pattern = Pattern::of(texts.iter().map(String::as_str)).map_err(|e| fault(e.to_string()))?;
+    for text in &texts {
+        store.ensure_localhost(text);
+    }
+    Ok((texts.join(","), store.select(&pattern)))
 }
 
 impl PlayRun {
@@ -226,7 +239,7 @@ impl PlayRun {
             Arc::new(Node { span, value: Yaml::Seq(task.settings.environment.clone()) })
         });
         let parts = Arc::new(ScopeParts {
-            play: Some(Arc::clone(&self.vars)),
+            play: Some(self.vars()),
             play_state: Some(Arc::clone(&self.state)),
             role: task.role.as_ref().map(|r| self.role_vars(r)),
             task: task.vars.clone(),
@@ -236,6 +249,24 @@ impl PlayRun {
         });
         let mut known = self.parts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         Arc::clone(known.entry(Arc::clone(&task.path)).or_insert(parts))
+    }
+
+    /// Makes an included role's variables visible to the whole play (`public: true`).
+    pub(super) fn publish(&self, role: &Arc<Role>) {
+        let mut published = self.published.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut vars = (**published).clone();
+        for role in public_roles(std::slice::from_ref(role)) {
+            vars.role_defaults.extend(&Table::of([&*role.defaults]));
+            vars.role_vars.extend(&Table::of([&*role.vars]));
+        }
+        *published = Arc::new(vars);
+        // Scopes made before do not know the role yet.
+        self.parts.write().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+    }
+
+    /// The play's variables as they are now.
+    pub(super) fn vars(&self) -> Arc<PlayVars> {
+        Arc::clone(&self.published.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     fn role_vars(&self, role: &Arc<Role>) -> Arc<RoleVars> {

@@ -56,7 +56,7 @@ impl Walker {
     /// The variables of this host in the play, outside any task.
     pub(super) fn play_scope(&self) -> Arc<dyn Scope> {
         let parts = Arc::new(ScopeParts {
-            play: Some(Arc::clone(&self.playing.vars)),
+            play: Some(self.playing.vars()),
             play_state: Some(Arc::clone(&self.playing.state)),
             search: crate::template::SearchPath { bases: vec![self.playing.play.directory.clone()] },
             ..ScopeParts::default()
@@ -400,9 +400,8 @@ impl Walker {
             }
             _ => Err(TemplateError::new(
                 crate::template::ErrorKind::Value,
-                format!("`loop` needs a list, not {}", crate::template::describe(&value)),
-            )
-            .at(loop_.items.span)),
+                format!("`loop` needs a list, not {}", super::dispatch::kind_of(&value)),
+            )),
         }
     }
 
@@ -625,9 +624,8 @@ impl Walker {
                 value.to_string().parse::<f64>().ok().filter(|n| n.is_finite()).ok_or_else(|| {
                     TemplateError::new(
                         crate::template::ErrorKind::Value,
-                        format!("`{name}` must be a number, not {}", crate::template::describe(&value)),
+                        format!("`{name}` must be a number, not {}", super::dispatch::kind_of(&value)),
                     )
-                    .at(node.span)
                 })
             }
         };

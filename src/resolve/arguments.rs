@@ -23,6 +23,8 @@ pub(super) enum TextForm {
 pub(super) struct Read {
     pub arguments: Arguments,
     pub vars: Vec<(Spanned<String>, Node)>,
+    /// Something was wrong with the text itself: what is missing is not worth saying.
+    pub broken: bool,
 }
 
 /// Reads a candidate's arguments and its task's `args:`.
@@ -38,7 +40,9 @@ pub(super) fn read(
     let mut read = Read {
         arguments: Arguments { span: candidate.name.span, entries: Vec::new(), whole: None },
         vars: Vec::new(),
+        broken: false,
     };
+    let before = out.list.len();
     match &candidate.args.value {
         Yaml::Null => {}
         Yaml::Map(_) => pairs_of(&candidate.args, &mut read.arguments.entries, out),
@@ -83,6 +87,7 @@ pub(super) fn read(
         Some(node) if node.is_template() => read.arguments.whole = Some(node.clone()),
         _ => {}
     }
+    read.broken = out.list.len() > before;
     read
 }
 
@@ -91,21 +96,32 @@ pub(super) fn check(
     arguments: &mut Arguments,
     module: &Spanned<String>,
     spec: &'static Spec,
-    has_defaults: bool,
+    incomplete: bool,
     out: &mut Diagnostics,
 ) {
     let mut seen: Vec<(&'static str, String, Span)> = Vec::new();
     for (key, value) in &mut arguments.entries {
         let Some(option) = spec.option(&key.value) else {
-            let names = spec.all_options().flat_map(|o| std::iter::once(o.name).chain(o.aliases.iter().copied()));
+            if spec.any_options {
+                continue;
+            }
+            let names =
+                spec.all_options().flat_map(|o| std::iter::once(o.name).chain(o.aliases.iter().copied()));
             let near = nearest(&key.value, names);
-            let finding =
-                Diagnostic::error("unknown-argument", format!("`{}` has no option `{}`", module.value, key.value), key.span);
+            let finding = Diagnostic::error(
+                "unknown-argument",
+                format!("`{}` has no option `{}`", module.value, key.value),
+                key.span,
+            );
             out.push(match near {
                 Some(near) => finding.label(format!("did you mean `{near}`?")),
                 None if spec.all_options().next().is_none() => finding.help("it takes no options"),
-                None if crate::syntax::keyword_names(crate::syntax::Place::TASK).any(|k| k == key.value) => finding
-                    .help(format!("`{}` is a key of the task: indent it like `{}`", key.value, module.value)),
+                None if crate::syntax::keyword_names(crate::syntax::Place::TASK).any(|k| k == key.value) => {
+                    finding.help(format!(
+                        "`{}` is a key of the task: indent it like `{}`",
+                        key.value, module.value
+                    ))
+                }
                 None => finding.help(format!("it has {}", some_names(spec))),
             });
             continue;
@@ -118,24 +134,22 @@ pub(super) fn check(
         check_value(option, value, &module.value, out);
         option.name.clone_into(&mut key.value);
     }
-    if arguments.whole.is_some() || has_defaults {
+    if arguments.whole.is_some() || incomplete {
         return;
     }
-    let given = |name: &str| seen.iter().any(|(n, ..)| *n == name);
-    let help = |option: &Opt| {
-        nearest(option.name, arguments.entries.iter().map(|(k, _)| k.value.as_str()).filter(|k| spec.option(k).is_none()))
-            .map(|near| format!("did you mean it where you wrote `{near}`?"))
+    // An option that was misspelt is reported as unknown; it is not missing too.
+    let slipped = |name: &str| {
+        let unknown =
+            arguments.entries.iter().map(|(k, _)| k.value.as_str()).filter(|k| spec.option(k).is_none());
+        nearest(name, unknown).is_some()
     };
+    let given = |name: &str| seen.iter().any(|(n, ..)| *n == name) || slipped(name);
     for option in spec.all_options().filter(|o| o.required && !given(o.name)) {
         let what = match spec.free_form {
             Some(free) if free == option.name => format!("`{}` needs something to do", module.value),
             _ => format!("`{}` needs `{}`", module.value, option.name),
         };
-        let finding = Diagnostic::error("missing-argument", what, module.span);
-        out.push(match help(option) {
-            Some(help) => finding.help(help),
-            None => finding,
-        });
+        out.push(Diagnostic::error("missing-argument", what, module.span));
     }
     for group in spec.required_one_of.iter().filter(|g| !g.iter().any(|n| given(n))) {
         let message = format!("`{}` needs one of {}", module.value, quoted(group));
@@ -149,10 +163,14 @@ pub(super) fn check(
         }
     }
     for (option, wanted, needed) in spec.required_if {
-        let is = arguments.entries.iter().any(|(k, v)| k.value == *option && v.scalar_text().as_deref() == Some(*wanted));
+        let is = arguments
+            .entries
+            .iter()
+            .any(|(k, v)| k.value == *option && v.scalar_text().as_deref() == Some(*wanted));
         let missing: Vec<&str> = needed.iter().copied().filter(|n| !given(n)).collect();
         if is && !missing.is_empty() {
-            let message = format!("`{}` needs {} when `{option}` is `{wanted}`", module.value, quoted(&missing));
+            let message =
+                format!("`{}` needs {} when `{option}` is `{wanted}`", module.value, quoted(&missing));
             out.push(Diagnostic::error("missing-argument", message, module.span));
         }
     }
@@ -166,7 +184,11 @@ fn check_value(option: &Opt, value: &Node, module: &str, out: &mut Diagnostics) 
         let items = value.as_seq().unwrap_or(std::slice::from_ref(value));
         for item in items.iter().filter(|i| !i.is_template()) {
             let Some(text) = item.scalar_text() else { continue };
-            let words = if option.kind == Kind::List { text.split(',').map(str::trim).collect() } else { vec![text.as_str()] };
+            let words = if option.kind == Kind::List {
+                text.split(',').map(str::trim).collect()
+            } else {
+                vec![text.as_str()]
+            };
             for word in words {
                 if fits_choice(word, item, option) {
                     continue;
@@ -228,9 +250,8 @@ fn text_form(
     let offset = candidate.text_offset;
     let span = candidate.args.span;
     let body = &text[offset..];
-    let inside = |range: std::ops::Range<usize>| {
-        sources.inside(span, text, range.start + offset..range.end + offset)
-    };
+    let inside =
+        |range: std::ops::Range<usize>| sources.inside(span, text, range.start + offset..range.end + offset);
     let found = match split(body, form == TextForm::FreeForm) {
         Ok(found) => found,
         // A shell text is the shell's business: here-documents and odd quotes stay as they are.
@@ -262,7 +283,11 @@ fn text_form(
         return;
     }
     // The text as it stands keeps the node's own span, so that places inside of it can be found.
-    let node = if rest == text.trim() { text_node(text.trim_end_matches('\n'), span) } else { text_node(rest, span) };
+    let node = if rest == text.trim() {
+        text_node(text.trim_end_matches('\n'), span)
+    } else {
+        text_node(rest, span)
+    };
     match (form, spec.and_then(|s| s.free_form)) {
         (TextForm::File, _) => read.arguments.entries.insert(0, (named("file", span), node)),
         (_, Some(option)) => read.arguments.entries.insert(0, (named(option, span), node)),
@@ -270,8 +295,12 @@ fn text_form(
             let module = &candidate.name.value;
             let at = body.find(rest).map_or(span, |at| inside(at..at + rest.len()));
             out.push(
-                Diagnostic::error("not-an-option", format!("`{module}` does not take `{}` as text", shortened(rest)), at)
-                    .help("options are written `name: value` below the module, or `name=value`"),
+                Diagnostic::error(
+                    "not-an-option",
+                    format!("`{module}` does not take `{}` as text", shortened(rest)),
+                    at,
+                )
+                .help("options are written `name: value` below the module, or `name=value`"),
             );
         }
     }
@@ -281,7 +310,9 @@ fn pairs_of(node: &Node, into: &mut Vec<(Spanned<String>, Node)>, out: &mut Diag
     for entry in node.as_map().map(|m| m.entries.as_slice()).unwrap_or_default() {
         match entry.key.scalar_text() {
             Some(key) => into.push((Spanned { value: key, span: entry.key.span }, entry.value.clone())),
-            None => out.push(Diagnostic::error("key-not-text", "an option's name must be text", entry.key.span)),
+            None => {
+                out.push(Diagnostic::error("key-not-text", "an option's name must be text", entry.key.span))
+            }
         }
     }
 }
@@ -308,5 +339,9 @@ fn some_names(spec: &Spec) -> String {
 
 fn shortened(text: &str) -> String {
     let line = text.lines().next().unwrap_or("");
-    if line.chars().count() > 40 { format!("{}...", line.chars().take(37).collect::<String>()) } else { line.to_owned() }
+    if line.chars().count() > 40 {
+        format!("{}...", line.chars().take(37).collect::<String>())
+    } else {
+        line.to_owned()
+    }
 }

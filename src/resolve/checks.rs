@@ -28,7 +28,9 @@ pub(super) fn handlers(made: &[Made], out: &mut Diagnostics) {
     for made in made {
         let all = || made.play.handlers.iter().chain(&made.scouted_handlers);
         let names: Vec<String> = all().flat_map(|h| answers(h)).collect();
-        let templated = all().any(|h| h.task.name.as_ref().is_some_and(Node::is_template) || h.listen.iter().any(Node::is_template));
+        let templated = all().any(|h| {
+            h.task.name.as_ref().is_some_and(Node::is_template) || h.listen.iter().any(Node::is_template)
+        });
         if made.handlers_unknown || templated {
             continue;
         }
@@ -38,7 +40,8 @@ pub(super) fn handlers(made: &[Made], out: &mut Diagnostics) {
                 if names.contains(&text) {
                     continue;
                 }
-                let finding = Diagnostic::error("unknown-handler", format!("no handler named `{text}`"), wanted.span);
+                let finding =
+                    Diagnostic::error("unknown-handler", format!("no handler named `{text}`"), wanted.span);
                 out.push(match nearest(&text, names.iter().map(String::as_str)) {
                     Some(near) => finding.label(format!("did you mean `{near}`?")),
                     None if names.is_empty() => finding.help("the play has no handlers"),

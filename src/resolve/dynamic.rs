@@ -11,6 +11,7 @@ use super::roles::From;
 use super::{ExpandedRole, Inherited, Item, Play, Resolver, RoleInclude, Task, checks, inherit};
 use crate::source::{Diagnostic, Diagnostics, Node, Span};
 use crate::syntax;
+use crate::vars::Layer;
 
 impl Resolver {
     /// Finds the file of an `include_tasks` from its rendered name: beside the including file, in the role, beside the playbook.
@@ -28,7 +29,12 @@ impl Resolver {
     ///
     /// # Errors
     /// Everything that is wrong with the file.
-    pub fn expand_tasks_file(&self, play: &Play, including: &Task, file: &Path) -> Result<Vec<Item>, Diagnostics> {
+    pub fn expand_tasks_file(
+        &self,
+        play: &Play,
+        including: &Task,
+        file: &Path,
+    ) -> Result<Vec<Item>, Diagnostics> {
         let mut expander = Expander::new(self, false);
         let context = context_of(including).map_err(one)?;
         expander.play_vars = Some(Arc::clone(&play.vars));
@@ -43,7 +49,12 @@ impl Resolver {
     ///
     /// # Errors
     /// Everything that is wrong with the role.
-    pub fn expand_role(&self, play: &Play, including: &Task, options: &RoleInclude) -> Result<ExpandedRole, Diagnostics> {
+    pub fn expand_role(
+        &self,
+        play: &Play,
+        including: &Task,
+        options: &RoleInclude,
+    ) -> Result<ExpandedRole, Diagnostics> {
         let mut expander = Expander::new(self, false);
         let context = context_of(including).map_err(one)?;
         expander.play_vars = Some(Arc::clone(&play.vars));
@@ -65,18 +76,40 @@ impl Resolver {
         call.allow_duplicates = Some(options.allow_duplicates.unwrap_or(true));
         call.validate = options.rolespec_validate.unwrap_or(true);
         if let Some(role) = &context.role {
-            call.parents = std::iter::once(role.name.clone()).chain(role.parents.iter().cloned()).collect();
+            call.parents = std::iter::once(Arc::clone(role)).chain(role.parents.iter().cloned()).collect();
         }
         let expanded = expander.role(&call, &context);
         let handlers = expander.all_handlers();
         finish(expander.out)?;
-        let nothing = || one(Diagnostic::error("unknown-role", format!("no role named `{}`", options.name), at));
+        let nothing =
+            || one(Diagnostic::error("unknown-role", format!("no role named `{}`", options.name), at));
         let (items, role) = expanded.ok_or_else(nothing)?;
         Ok(ExpandedRole { items, handlers, role })
     }
 
+    /// Reads a file of `vars_files`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn vars_file(&self, path: &Path, at: Span) -> Result<Layer, Diagnostics> {
+        let mut out = Diagnostics::default();
+        let Some(node) = self.load(path, at, &mut out) else { return Err(out) };
+        if node.as_map().is_none() && !node.is_null() {
+            let message = format!("`{}` must be a mapping of variables, not {}", self.shown(path), node.kind());
+            out.push(Diagnostic::error("vars-file", message, node.span));
+        }
+        let layer = inherit::file_layer(&node, node.span);
+        finish(out).map(|()| layer)
+    }
+
     /// What the included tasks inherit: the surroundings of the include and its `apply:`.
-    fn included(&self, expander: &mut Expander<'_>, including: &Task, context: &Inherited, apply: Option<&Node>) -> Inherited {
+    fn included(
+        &self,
+        expander: &mut Expander<'_>,
+        including: &Task,
+        context: &Inherited,
+        apply: Option<&Node>,
+    ) -> Inherited {
         let mut inner = match apply.and_then(Node::as_map) {
             Some(map) => {
                 let keywords = syntax::only_keywords(map, syntax::Place::BLOCK, &mut expander.out);
@@ -91,7 +124,11 @@ impl Resolver {
 
 fn context_of(including: &Task) -> Result<Inherited, Diagnostic> {
     including.inherited.as_deref().cloned().ok_or_else(|| {
-        Diagnostic::error("not-an-include", format!("`{}` includes nothing", including.action.name), including.span)
+        Diagnostic::error(
+            "not-an-include",
+            format!("`{}` includes nothing", including.action.name),
+            including.span,
+        )
     })
 }
 

@@ -104,7 +104,8 @@ impl<'r> Expander<'r> {
         let mut made = Vec::new();
         for item in items {
             let syntax::Item::Task(task) = item else { continue };
-            let listen: Vec<Node> = task.keywords.get("listen").into_iter().flat_map(inherit::one_or_many).collect();
+            let listen: Vec<Node> =
+                task.keywords.get("listen").into_iter().flat_map(inherit::one_or_many).collect();
             let mut expanded = Vec::new();
             self.task(task, context, &mut expanded);
             for item in expanded {
@@ -133,8 +134,12 @@ impl<'r> Expander<'r> {
     fn task(&mut self, task: &syntax::Task, context: &Inherited, made: &mut Vec<Item>) {
         let Some((candidate, named)) = self.pick(task, context) else { return };
         match named {
-            Picked::Named(Named::Builtin(Builtin::ImportTasks)) => self.import_tasks(task, candidate, context, made),
-            Picked::Named(Named::Builtin(Builtin::ImportRole)) => self.import_role(task, candidate, context, made),
+            Picked::Named(Named::Builtin(Builtin::ImportTasks)) => {
+                self.import_tasks(task, candidate, context, made)
+            }
+            Picked::Named(Named::Builtin(Builtin::ImportRole)) => {
+                self.import_role(task, candidate, context, made)
+            }
             named => {
                 if let Some(task) = tasks::build(self, task, candidate, &named, context) {
                     let task = Arc::new(task);
@@ -164,13 +169,32 @@ impl<'r> Expander<'r> {
             self.out.push(
                 Diagnostic::error(
                     "two-modules",
-                    format!("two modules in one task: `{}` and `{}`", first.0.name.value, second.0.name.value),
+                    format!(
+                        "two modules in one task: `{}` and `{}`",
+                        first.0.name.value, second.0.name.value
+                    ),
                     second.0.name.span,
                 )
                 .label("the second")
                 .also(first.0.name.span, "the first")
                 .help("a task runs one module: start the second with its own `- `"),
             );
+        }
+        if let [(candidate, Picked::Named(Named::Found(found)))] = known.as_slice() {
+            let (catalogue::Found::Module(spec) | catalogue::Found::Controller(spec)) = found;
+            let options: Vec<&&Candidate> =
+                unknown.iter().filter(|c| spec.option(&c.name.value).is_some()).collect();
+            if let Some(first) = options.first() {
+                let name = &candidate.name.value;
+                let message =
+                    format!("`{}` is an option of `{name}`, not a key of the task", first.name.value);
+                let mut finding = Diagnostic::error("not-indented", message, first.name.span);
+                for other in &options[1..] {
+                    finding = finding.also(other.name.span, "");
+                }
+                self.out.push(finding.help(format!("indent it below `{name}:`")));
+                return None;
+            }
         }
         for (nth, candidate) in unknown.iter().enumerate() {
             let name = &candidate.name;
@@ -193,7 +217,13 @@ impl<'r> Expander<'r> {
         known.into_iter().next()
     }
 
-    fn import_tasks(&mut self, task: &syntax::Task, candidate: &Candidate, context: &Inherited, made: &mut Vec<Item>) {
+    fn import_tasks(
+        &mut self,
+        task: &syntax::Task,
+        candidate: &Candidate,
+        context: &Inherited,
+        made: &mut Vec<Item>,
+    ) {
         let read = tasks::language_arguments(self, task, candidate, &catalogue::IMPORT_TASKS);
         let mut inner = inherit::inward(context, &task.keywords, &mut self.out);
         if !read.vars.is_empty() {
@@ -207,14 +237,22 @@ impl<'r> Expander<'r> {
     }
 
     /// Reads a tasks file into the list, with cycles drawn.
-    pub(super) fn import_file(&mut self, path: &Path, at: Span, link: Span, context: &Inherited, made: &mut Vec<Item>) {
+    pub(super) fn import_file(
+        &mut self,
+        path: &Path,
+        at: Span,
+        link: Span,
+        context: &Inherited,
+        made: &mut Vec<Item>,
+    ) {
         let what = self.resolver.shown(path);
         if !self.enter(path, &what, at) {
             return;
         }
         if let Some(node) = self.resolver.load(path, at, &mut self.out) {
             let items = syntax::tasks_file(&node, &mut self.out);
-            let inner = self.into_file(context, path, Include { span: link, what: file_label(path, context) });
+            let inner =
+                self.inside_file(context, path, Include { span: link, what: file_label(path, context) });
             made.extend(self.items(&items, &inner));
         }
         self.open.pop();
@@ -225,13 +263,21 @@ impl<'r> Expander<'r> {
         if let Some(from) = self.open.iter().position(|o| o.path == path) {
             let circle = &self.open[from..];
             let names: Vec<&str> = circle.iter().map(|o| o.what.as_str()).chain([what]).collect();
-            let mut finding =
-                Diagnostic::error("import-cycle", format!("imports go in a circle: {}", names.join(" → ")), at)
-                    .label(format!("brings in `{what}` again"));
+            let mut finding = Diagnostic::error(
+                "import-cycle",
+                format!("imports go in a circle: {}", names.join(" → ")),
+                at,
+            )
+            .label(format!("brings in `{what}` again"));
             for link in &circle[1..] {
                 finding = finding.also(link.at, format!("brings in `{}`", link.what));
             }
-            self.out.push(finding.help("an import always happens, whatever its `when`: use `include_tasks` or `include_role` for a part that may end"));
+            let dependency = circle.iter().all(|o| o.what.starts_with("role "));
+            self.out.push(finding.help(if dependency {
+                "take one of these roles out of the other's `dependencies` or imports"
+            } else {
+                "an import always happens, whatever its `when`: use `include_tasks` for a part that may end"
+            }));
             return false;
         }
         if self.open.len() >= IMPORT_DEPTH {
@@ -243,7 +289,7 @@ impl<'r> Expander<'r> {
         true
     }
 
-    fn into_file(&self, context: &Inherited, path: &Path, link: Include) -> Inherited {
+    fn inside_file(&self, context: &Inherited, path: &Path, link: Include) -> Inherited {
         let mut inner = context.clone();
         inner.chain.push(link);
         if let Some(folder) = path.parent() {
@@ -252,7 +298,13 @@ impl<'r> Expander<'r> {
         inner
     }
 
-    fn import_role(&mut self, task: &syntax::Task, candidate: &Candidate, context: &Inherited, made: &mut Vec<Item>) {
+    fn import_role(
+        &mut self,
+        task: &syntax::Task,
+        candidate: &Candidate,
+        context: &Inherited,
+        made: &mut Vec<Item>,
+    ) {
         let read = tasks::language_arguments(self, task, candidate, &catalogue::IMPORT_ROLE);
         let inner = inherit::inward(context, &task.keywords, &mut self.out);
         self.refuse_loop(task, "import_role", "include_role");
@@ -266,7 +318,8 @@ impl<'r> Expander<'r> {
 
     /// The options of `import_role` or `include_role` as far as they are literal; `None` when the name cannot be known.
     fn role_call(&mut self, arguments: &super::Arguments, context: &Inherited) -> Option<RoleCall> {
-        let find = |name: &str| arguments.entries.iter().find(|(k, _)| k.value == name).map(|(_, n)| n.clone());
+        let find =
+            |name: &str| arguments.entries.iter().find(|(k, _)| k.value == name).map(|(_, n)| n.clone());
         let node = find("name")?;
         let name = self.static_text(&node, context, "a role's name")?;
         let mut call = RoleCall::new(name, node.span);
@@ -278,6 +331,7 @@ impl<'r> Expander<'r> {
         ] {
             if let Some(node) = find(option) {
                 *slot = Some(self.static_text(&node, context, "a file name")?);
+                call.from_at.push((option, node.span));
             }
         }
         call.included = true;
@@ -331,7 +385,11 @@ impl<'r> Expander<'r> {
         tried.extend([context.playbook_directory.join("tasks"), context.playbook_directory.clone()]);
         let found = tried.iter().map(|base| base.join(name)).find(|p| p.is_file());
         if found.is_none() {
-            let folder = context.directory.join(name).parent().map_or_else(|| context.directory.clone(), Path::to_path_buf);
+            let folder = context
+                .directory
+                .join(name)
+                .parent()
+                .map_or_else(|| context.directory.clone(), Path::to_path_buf);
             self.out.push(roles::no_file(self.resolver, name, &folder, &roles::files_below(&folder), at));
         }
         found.map(|p| roles::clean(&p))
@@ -339,7 +397,8 @@ impl<'r> Expander<'r> {
 
     /// Checks what a dynamic include holds when its name is literal.
     fn look_into(&mut self, task: &Arc<Task>, context: &Inherited) {
-        let find = |name: &str| task.action.args.entries.iter().find(|(k, _)| k.value == name).map(|(_, n)| n);
+        let find =
+            |name: &str| task.action.args.entries.iter().find(|(k, _)| k.value == name).map(|(_, n)| n);
         let (is_role, target) = match task.action.kind {
             super::ActionKind::IncludeTasks => (false, find("file")),
             super::ActionKind::IncludeRole => (true, find("name")),
@@ -350,7 +409,9 @@ impl<'r> Expander<'r> {
             self.handlers_unknown |= is_role;
             return;
         }
-        let (Some(inherited), true) = (&task.inherited, self.scout && self.scouting < SCOUT_DEPTH) else { return };
+        let (Some(inherited), true) = (&task.inherited, self.scout && self.scouting < SCOUT_DEPTH) else {
+            return;
+        };
         let inherited = Arc::clone(inherited);
         self.scouting += 1;
         if is_role {
@@ -377,7 +438,12 @@ impl<'r> Expander<'r> {
 
     fn scout_role(&mut self, task: &Arc<Task>, inherited: &Inherited) {
         let literal = |name: &str| {
-            task.action.args.entries.iter().find(|(k, _)| k.value == name).is_none_or(|(_, n)| !n.is_template())
+            task.action
+                .args
+                .entries
+                .iter()
+                .find(|(k, _)| k.value == name)
+                .is_none_or(|(_, n)| !n.is_template())
         };
         if !["tasks_from", "vars_from", "defaults_from", "handlers_from"].into_iter().all(literal) {
             self.handlers_unknown = true;
@@ -409,7 +475,8 @@ impl<'r> Expander<'r> {
 
     /// What an include's children inherit, `apply:` included.
     pub(super) fn applied(&mut self, inherited: &Inherited, task: &Task) -> Inherited {
-        let apply = task.action.args.entries.iter().find(|(k, _)| k.value == "apply").and_then(|(_, n)| n.as_map());
+        let apply =
+            task.action.args.entries.iter().find(|(k, _)| k.value == "apply").and_then(|(_, n)| n.as_map());
         match apply {
             Some(map) => {
                 let keywords = syntax::only_keywords(map, syntax::Place::BLOCK, &mut self.out);
@@ -431,7 +498,12 @@ impl<'r> Expander<'r> {
     /// The identity of a task.
     pub(super) fn task_path(&mut self, context: &Inherited, span: Span, name: &str) -> Arc<str> {
         let file = self.resolver.setup.sources.file(span.file);
-        let path = format!("{}/{}/{}", context.prefix, file_label(&file.path, context), name.replace('\n', " ").trim());
+        let path = format!(
+            "{}/{}/{}",
+            context.prefix,
+            file_label(&file.path, context),
+            name.replace('\n', " ").trim()
+        );
         let count = self.counts.entry(path.clone()).or_insert(0);
         *count += 1;
         if *count == 1 { Arc::from(path) } else { Arc::from(format!("{path}#{count}")) }
@@ -452,10 +524,10 @@ pub(super) enum Picked {
 
 /// A file as task paths and chains name it: by role, else relative to the playbook.
 pub(super) fn file_label(path: &Path, context: &Inherited) -> String {
-    if let Some(role) = &context.role {
-        if let Ok(rest) = path.strip_prefix(&role.path) {
-            return format!("roles/{}/{}", role.name, rest.display());
-        }
+    if let Some(role) = &context.role
+        && let Ok(rest) = path.strip_prefix(&role.path)
+    {
+        return format!("roles/{}/{}", role.name, rest.display());
     }
     path.strip_prefix(&context.playbook_directory).unwrap_or(path).display().to_string()
 }

@@ -10,9 +10,29 @@ use crate::syntax::Keywords;
 use crate::vars::Layer;
 
 const INHERITABLE: &[&str] = &[
-    "become", "become_user", "become_method", "become_flags", "become_exe", "connection", "remote_user", "port",
-    "check_mode", "diff", "ignore_errors", "ignore_unreachable", "any_errors_fatal", "no_log", "run_once", "throttle",
-    "timeout", "delegate_to", "delegate_facts", "debugger", "environment", "module_defaults", "collections",
+    "become",
+    "become_user",
+    "become_method",
+    "become_flags",
+    "become_exe",
+    "connection",
+    "remote_user",
+    "port",
+    "check_mode",
+    "diff",
+    "ignore_errors",
+    "ignore_unreachable",
+    "any_errors_fatal",
+    "no_log",
+    "run_once",
+    "throttle",
+    "timeout",
+    "delegate_to",
+    "delegate_facts",
+    "debugger",
+    "environment",
+    "module_defaults",
+    "collections",
 ];
 
 /// Merges a level's inheritable keywords over the outer ones.
@@ -88,7 +108,8 @@ pub(super) fn conditions(value: Option<&Node>) -> Vec<Condition> {
 pub(super) fn add_tags(tags: &mut Vec<String>, value: Option<&Node>) {
     for text in value.into_iter().flat_map(one_or_many).filter_map(|n| n.scalar_text()) {
         // A comma inside a template belongs to the template.
-        let parts: Vec<&str> = if text.contains("{{") { vec![text.as_str()] } else { text.split(',').collect() };
+        let parts: Vec<&str> =
+            if text.contains("{{") { vec![text.as_str()] } else { text.split(',').collect() };
         for tag in parts.into_iter().map(str::trim).filter(|t| !t.is_empty()) {
             if !tags.iter().any(|t| t == tag) {
                 tags.push(tag.to_owned());
@@ -115,8 +136,12 @@ pub(super) fn layer(node: &Node, out: &mut Diagnostics) -> Option<Arc<Layer>> {
         if !is_variable_name(name) {
             let shown = entry.key.scalar_text().unwrap_or_default();
             out.push(
-                Diagnostic::error("bad-variable-name", format!("`{shown}` cannot be the name of a variable"), entry.key.span)
-                    .help("letters, digits and `_`, and no digit first"),
+                Diagnostic::error(
+                    "bad-variable-name",
+                    format!("`{shown}` cannot be the name of a variable"),
+                    entry.key.span,
+                )
+                .help("letters, digits and `_`, and no digit first"),
             );
         }
     }

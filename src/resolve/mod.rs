@@ -23,8 +23,8 @@ mod templates;
 pub use catalogue::{Catalogue, Found};
 pub use dynamic::tasks_of;
 pub use playbook::{
-    Action, ActionKind, Arguments, Block, Condition, Handler, Include, Inherited, Item, Loop, LoopControl, Meta, Need,
-    NeedScope, Order, Play, Playbook, Role, Settings, Strategy, Task, TaskPath, VarsPrompt,
+    Action, ActionKind, Arguments, Block, Condition, Handler, Include, Inherited, Item, Loop, LoopControl,
+    Meta, Need, NeedScope, Order, Play, Playbook, Role, Settings, Strategy, Task, TaskPath, VarsPrompt,
 };
 pub use resolver::{ExpandedRole, Locked, Resolution, Resolver, RoleInclude, Setup, StaticText, Unlock};
 pub use templates::{NoTemplateCheck, Ref, Refs, TemplateCheck, TemplateFault};

@@ -12,10 +12,46 @@ use crate::vars::Layer;
 
 /// Names that exist in every run.
 const MAGIC: &[&str] = &[
-    "item", "omit", "groups", "group_names", "hostvars", "inventory_hostname", "inventory_hostname_short",
-    "inventory_dir", "inventory_file", "playbook_dir", "role_path", "role_name", "play_hosts", "vars", "environment",
-    "lookup", "query", "q", "now", "undef", "range", "dict", "namespace", "cycler", "joiner", "lipsum", "loop", "true",
-    "false", "none", "True", "False", "None", "self", "super", "caller", "varargs", "kwargs", "module_setup", "gather_subset",
+    "item",
+    "omit",
+    "groups",
+    "group_names",
+    "hostvars",
+    "inventory_hostname",
+    "inventory_hostname_short",
+    "inventory_dir",
+    "inventory_file",
+    "playbook_dir",
+    "role_path",
+    "role_name",
+    "play_hosts",
+    "vars",
+    "environment",
+    "lookup",
+    "query",
+    "q",
+    "now",
+    "undef",
+    "range",
+    "dict",
+    "namespace",
+    "cycler",
+    "joiner",
+    "lipsum",
+    "loop",
+    "true",
+    "false",
+    "none",
+    "True",
+    "False",
+    "None",
+    "self",
+    "super",
+    "caller",
+    "varargs",
+    "kwargs",
+    "module_setup",
+    "gather_subset",
 ];
 
 /// Names found by suffix or prefix: facts and connection variables come from hosts and inventories.
@@ -134,7 +170,11 @@ impl<'r> Walk<'r> {
                             self.define_folder(&base.join(&text));
                         } else {
                             let folder = base.join(fixed);
-                            let folder = if fixed.ends_with('/') || fixed.is_empty() { folder } else { folder.parent().unwrap_or(&base).to_path_buf() };
+                            let folder = if fixed.ends_with('/') || fixed.is_empty() {
+                                folder
+                            } else {
+                                folder.parent().unwrap_or(&base).to_path_buf()
+                            };
                             if folder.ends_with("vars") {
                                 self.define_folder(&folder);
                             } else {
@@ -150,7 +190,8 @@ impl<'r> Walk<'r> {
 
     /// An include whose file is only known at run time may set facts nobody has read.
     pub(super) fn unknown_includes(&mut self, task: &Task) {
-        let target = task.action.args.entries.iter().find(|(k, _)| matches!(k.value.as_str(), "file" | "name"));
+        let target =
+            task.action.args.entries.iter().find(|(k, _)| matches!(k.value.as_str(), "file" | "name"));
         if target.is_some_and(|(_, n)| n.is_template()) {
             self.open = true;
         }
@@ -230,8 +271,9 @@ impl<'r> Walk<'r> {
             match (&*task.action.name, node) {
                 // Their strings are expressions.
                 ("assert", node) if is_argument(task, node, "that") => {
-                    let list: Vec<Condition> =
-                        super::inherit::one_or_many(node).map(|expression| Condition { expression }).collect();
+                    let list: Vec<Condition> = super::inherit::one_or_many(node)
+                        .map(|expression| Condition { expression })
+                        .collect();
                     self.conditions(&list, out);
                 }
                 ("debug", node) if is_argument(task, node, "var") => {
@@ -239,6 +281,9 @@ impl<'r> Walk<'r> {
                 }
                 (_, node) => self.node(node, out),
             }
+        }
+        if &*task.action.name == "template" {
+            self.template_file(task, out);
         }
         let control = task.loop_.as_ref().map(|l| &l.control);
         let nodes = [
@@ -260,12 +305,49 @@ impl<'r> Walk<'r> {
         }
     }
 
+    /// A template file with a literal name is checked like the text in a playbook.
+    fn template_file(&mut self, task: &Task, out: &mut Diagnostics) {
+        let src = task.action.args.entries.iter().find(|(k, _)| k.value == "src").map(|(_, n)| n);
+        let Some(name) = src.filter(|n| !n.is_template()).and_then(Node::scalar_text) else { return };
+        let role = task.role.as_ref().map(|r| r.path.clone());
+        let bases = role.into_iter().chain([task.directory.clone()]);
+        let found =
+            bases.flat_map(|b| [b.join("templates").join(&name), b.join(&name)]).find(|p| p.is_file());
+        // A missing file may come into being during the run.
+        let Some(path) = found else { return };
+        if !self.folders.insert(path.clone()) {
+            return;
+        }
+        let sources = Arc::clone(self.resolver.sources());
+        let Ok(id) = sources.read(&path) else { return };
+        let file = sources.file(id);
+        let whole = Span { file: id, start: 0, end: file.text.len() as u32 };
+        let checked = self.resolver.setup.templates.text(&file.text);
+        self.note(whole, &file.text, checked, out);
+    }
+
     fn settings(&mut self, settings: &Arc<Settings>, out: &mut Diagnostics) {
         let s = settings;
         let single = [
-            &s.r#become, &s.become_user, &s.become_method, &s.become_flags, &s.become_exe, &s.connection, &s.remote_user,
-            &s.port, &s.check_mode, &s.diff, &s.ignore_errors, &s.ignore_unreachable, &s.any_errors_fatal, &s.no_log,
-            &s.run_once, &s.throttle, &s.timeout, &s.delegate_to, &s.delegate_facts,
+            &s.r#become,
+            &s.become_user,
+            &s.become_method,
+            &s.become_flags,
+            &s.become_exe,
+            &s.connection,
+            &s.remote_user,
+            &s.port,
+            &s.check_mode,
+            &s.diff,
+            &s.ignore_errors,
+            &s.ignore_unreachable,
+            &s.any_errors_fatal,
+            &s.no_log,
+            &s.run_once,
+            &s.throttle,
+            &s.timeout,
+            &s.delegate_to,
+            &s.delegate_facts,
         ];
         for node in single.into_iter().flatten().chain(&s.environment).chain(&s.module_defaults) {
             self.node(node, out);
@@ -275,7 +357,9 @@ impl<'r> Walk<'r> {
     fn layer(&mut self, layer: &Layer, out: &mut Diagnostics) {
         if let Some(span) = layer.span {
             let key = (span.file.0, span.start, span.end);
-            if !layer.entries.is_empty() && !self.seen_layers.insert((key.0, key.1, layer.entries.len() as u32)) {
+            if !layer.entries.is_empty()
+                && !self.seen_layers.insert((key.0, key.1, layer.entries.len() as u32))
+            {
                 return;
             }
         }
@@ -288,22 +372,20 @@ impl<'r> Walk<'r> {
         for Condition { expression } in list {
             if expression.is_template() {
                 self.node(expression, out);
-            } else if let Yaml::Str(text) = &expression.value {
-                if self.seen.insert(expression.span) {
-                    let checked = self.resolver.setup.templates.expression(text);
-                    self.note(expression.span, text, checked, out);
-                }
+            } else if let Yaml::Str(text) = &expression.value
+                && self.seen.insert(expression.span)
+            {
+                let checked = self.resolver.setup.templates.expression(text);
+                self.note(expression.span, text, checked, out);
             }
         }
     }
 
     fn node(&mut self, node: &Node, out: &mut Diagnostics) {
         match &node.value {
-            Yaml::Str(text) if node.is_template() => {
-                if self.seen.insert(node.span) {
-                    let checked = self.resolver.setup.templates.text(text);
-                    self.note(node.span, text, checked, out);
-                }
+            Yaml::Str(text) if node.is_template() && self.seen.insert(node.span) => {
+                let checked = self.resolver.setup.templates.text(text);
+                self.note(node.span, text, checked, out);
             }
             Yaml::Seq(items) => {
                 for item in items {
@@ -339,6 +421,7 @@ impl<'r> Walk<'r> {
                 let at = sources.inside(span, text, fault.at);
                 let finding = Diagnostic::error("bad-template", fault.message, at);
                 out.push(match fault.help {
+                    Some(help) if help.starts_with("did you mean") => finding.label(help),
                     Some(help) => finding.help(help),
                     None => finding,
                 });
@@ -362,7 +445,8 @@ impl<'r> Walk<'r> {
             if known(name) {
                 continue;
             }
-            let finding = Diagnostic::warning("undefined-variable", format!("`{name}` is not defined anywhere"), *at);
+            let finding =
+                Diagnostic::warning("undefined-variable", format!("`{name}` is not defined anywhere"), *at);
             // The nearest of equals by name, so that the text does not depend on a hash.
             let mut names: Vec<&str> = self.defined.keys().map(|k| &**k).collect();
             names.sort_unstable();
@@ -374,7 +458,9 @@ impl<'r> Walk<'r> {
                         None => format!("did you mean `{near}`?"),
                     })
                 }
-                None => finding.help("set it in `vars`, in the inventory, with `-e`, or give it a `default()`"),
+                None => {
+                    finding.help("set it in `vars`, in the inventory, with `-e`, or give it a `default()`")
+                }
             });
         }
     }

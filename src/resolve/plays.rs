@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::expand::Expander;
 use super::resolver::Resolution;
 use super::{
-    Inherited, Item, Need, NeedScope, Order, Play, Playbook, Resolver, Settings, Strategy, VarsPrompt, checks, inherit,
-    roles, tasks,
+    Inherited, Item, Need, NeedScope, Order, Play, Playbook, Resolver, Settings, Strategy, VarsPrompt,
+    checks, inherit, roles, tasks,
 };
 use crate::source::{Diagnostic, Diagnostics, Node, Span, Spanned, Yaml, nearest};
 use crate::syntax::{self, BookEntry, Keywords};
@@ -50,11 +50,8 @@ impl Resolver {
         checks::handlers(&made, &mut out);
         checks::templates(self, &path, &made, &mut out);
         out.sort();
-        let plays = made
-            .into_iter()
-            .enumerate()
-            .map(|(index, made)| Arc::new(Play { index, ..made.play }))
-            .collect();
+        let plays =
+            made.into_iter().enumerate().map(|(index, made)| Arc::new(Play { index, ..made.play })).collect();
         Resolution { playbook: Playbook { path, plays }, findings: out }
     }
 
@@ -68,13 +65,16 @@ impl Resolver {
         out: &mut Diagnostics,
     ) {
         if let Some(from) = open.iter().position(|(p, _)| p == path) {
-            let names: Vec<String> = open[from..].iter().map(|(p, _)| self.shown(p)).chain([self.shown(path)]).collect();
-            let places: Vec<Span> = at.into_iter().chain(open[from + 1..].iter().filter_map(|(_, at)| *at)).collect();
+            let names: Vec<String> =
+                open[from..].iter().map(|(p, _)| self.shown(p)).chain([self.shown(path)]).collect();
+            let places: Vec<Span> =
+                at.into_iter().chain(open[from + 1..].iter().filter_map(|(_, at)| *at)).collect();
             if let Some((first, more)) = places.split_first() {
                 let message = format!("playbooks import each other in a circle: {}", names.join(" → "));
-                let mut finding = Diagnostic::error("import-cycle", message, *first).label("imports it again");
-                for place in more {
-                    finding = finding.also(*place, "on the way");
+                let mut finding =
+                    Diagnostic::error("import-cycle", message, *first).label("imports it again");
+                for (place, (path, _)) in more.iter().zip(&open[from + 1..]) {
+                    finding = finding.also(*place, format!("imports `{}`", self.shown(path)));
                 }
                 out.push(finding.help("remove one of these imports"));
             }
@@ -120,8 +120,12 @@ impl Resolver {
         let keywords = &import.keywords;
         for given in keywords.given.iter().filter(|g| !matches!(g.name, "name" | "when" | "tags" | "vars")) {
             out.push(
-                Diagnostic::warning("no-effect", format!("`{}` has no effect on `import_playbook`", given.name), given.key)
-                    .help("put it on the plays of the imported file"),
+                Diagnostic::warning(
+                    "no-effect",
+                    format!("`{}` has no effect on `import_playbook`", given.name),
+                    given.key,
+                )
+                .help("put it on the plays of the imported file"),
             );
         }
         let mut inner = outer.clone();
@@ -142,16 +146,24 @@ impl Resolver {
         };
         let Some(name) = name else {
             out.push(
-                Diagnostic::error("template-in-import", "the name of an imported playbook must be known before the run", import.file.span)
-                    .help("set the variable with `-e`"),
+                Diagnostic::error(
+                    "template-in-import",
+                    "the name of an imported playbook must be known before the run",
+                    import.file.span,
+                )
+                .help("set the variable with `-e`"),
             );
             return;
         };
         let path = roles::clean(&directory.join(&name));
         if !path.is_file() && name.split('.').count() == 3 && !name.contains('/') && !name.ends_with(".yml") {
             out.push(
-                Diagnostic::error("no-file", format!("the collection playbook `{name}` is not here"), import.file.span)
-                    .help("import it by its path"),
+                Diagnostic::error(
+                    "no-file",
+                    format!("the collection playbook `{name}` is not here"),
+                    import.file.span,
+                )
+                .help("import it by its path"),
             );
             return;
         }
@@ -268,7 +280,10 @@ fn literal<'k>(keywords: &'k Keywords, name: &str, out: &mut Diagnostics) -> Opt
     let node = keywords.get(name)?;
     if node.is_template() {
         let message = format!("`{name}` of a play cannot be a template");
-        out.push(Diagnostic::error("template-not-possible", message, node.span).help("it shapes the plan, which is made before any host is known"));
+        out.push(
+            Diagnostic::error("template-not-possible", message, node.span)
+                .help("it shapes the plan, which is made before any host is known"),
+        );
         return None;
     }
     Some((node, node.scalar_text()?))
@@ -297,19 +312,27 @@ fn strategy(keywords: &Keywords, out: &mut Diagnostics) -> Strategy {
     let short = super::catalogue::short(&text);
     if let Some(plain) = short.strip_prefix("mitogen_") {
         out.push(
-            Diagnostic::error("not-supported", format!("`{text}` is a plugin of Mitogen"), node.span)
-                .help(format!("write `strategy: {plain}` or remove the line: connections are kept open here anyway")),
+            Diagnostic::error("not-supported", format!("`{text}` is a plugin of Mitogen"), node.span).help(
+                format!(
+                    "write `strategy: {plain}` or remove the line: connections are kept open here anyway"
+                ),
+            ),
         );
         return Strategy::default();
     }
     if short == "debug" {
         out.push(
-            Diagnostic::error("not-supported", "`strategy: debug` is not supported: there is no interactive debugger", node.span)
-                .help("remove the line; `--resume` goes on from the failed task"),
+            Diagnostic::error(
+                "not-supported",
+                "`strategy: debug` is not supported: there is no interactive debugger",
+                node.span,
+            )
+            .help("remove the line; `--resume` goes on from the failed task"),
         );
         return Strategy::default();
     }
-    let known = [("linear", Strategy::Linear), ("free", Strategy::Free), ("host_pinned", Strategy::HostPinned)];
+    let known =
+        [("linear", Strategy::Linear), ("free", Strategy::Free), ("host_pinned", Strategy::HostPinned)];
     choice("strategy", short, node.span, &known, out).unwrap_or_default()
 }
 
@@ -319,7 +342,10 @@ fn choice<T: Copy>(key: &str, text: &str, at: Span, known: &[(&str, T)], out: &m
         let finding = Diagnostic::error("wrong-choice", format!("`{key}` cannot be `{text}`"), at);
         out.push(match nearest(text, known.iter().map(|(n, _)| *n)) {
             Some(near) => finding.label(format!("did you mean `{near}`?")),
-            None => finding.help(format!("it is one of {}", known.iter().map(|(n, _)| format!("`{n}`")).collect::<Vec<_>>().join(", "))),
+            None => finding.help(format!(
+                "it is one of {}",
+                known.iter().map(|(n, _)| format!("`{n}`")).collect::<Vec<_>>().join(", ")
+            )),
         });
     }
     found
@@ -335,12 +361,21 @@ fn needs(keywords: &Keywords, out: &mut Diagnostics) -> Option<Vec<Need>> {
                 for entry in &map.entries {
                     let key = entry.key.scalar_text().unwrap_or_default();
                     if !matches!(key.as_str(), "play" | "scope") {
-                        let finding = Diagnostic::error("unknown-key", format!("an item of `needs` has no key `{key}`"), entry.key.span);
+                        let finding = Diagnostic::error(
+                            "unknown-key",
+                            format!("an item of `needs` has no key `{key}`"),
+                            entry.key.span,
+                        );
                         out.push(finding.help("it has `play` and `scope`"));
                     }
                 }
-                let Some(play) = map.get("play").and_then(|n| Some(Spanned { value: n.scalar_text()?, span: n.span })) else {
-                    out.push(Diagnostic::error("bad-need", "an item of `needs` names no play", item.span).help("write `{play: name, scope: host}`"));
+                let Some(play) =
+                    map.get("play").and_then(|n| Some(Spanned { value: n.scalar_text()?, span: n.span }))
+                else {
+                    out.push(
+                        Diagnostic::error("bad-need", "an item of `needs` names no play", item.span)
+                            .help("write `{play: name, scope: host}`"),
+                    );
                     continue;
                 };
                 let scope = map.get("scope").and_then(|n| Some((n.span, n.scalar_text()?)));
@@ -349,7 +384,9 @@ fn needs(keywords: &Keywords, out: &mut Diagnostics) -> Option<Vec<Need>> {
                 needs.push(Need { play, scope: scope.unwrap_or(NeedScope::Play) });
             }
             _ => match item.scalar_text() {
-                Some(value) => needs.push(Need { play: Spanned { value, span: item.span }, scope: NeedScope::Play }),
+                Some(value) => {
+                    needs.push(Need { play: Spanned { value, span: item.span }, scope: NeedScope::Play })
+                }
                 None => out.push(Diagnostic::error(
                     "bad-need",
                     format!("an item of `needs` is the name of a play, not {}", item.kind()),
@@ -365,14 +402,20 @@ fn prompts(node: Option<&Node>, out: &mut Diagnostics) -> Vec<VarsPrompt> {
     let mut prompts = Vec::new();
     for item in node.into_iter().flat_map(inherit::one_or_many) {
         let Some(map) = item.as_map() else {
-            out.push(Diagnostic::error("wrong-type", format!("an item of `vars_prompt` is a mapping, not {}", item.kind()), item.span));
+            out.push(Diagnostic::error(
+                "wrong-type",
+                format!("an item of `vars_prompt` is a mapping, not {}", item.kind()),
+                item.span,
+            ));
             continue;
         };
         for entry in &map.entries {
-            let known = ["name", "prompt", "default", "private", "confirm", "encrypt", "salt_size", "salt", "unsafe"];
+            let known =
+                ["name", "prompt", "default", "private", "confirm", "encrypt", "salt_size", "salt", "unsafe"];
             let key = entry.key.scalar_text().unwrap_or_default();
             if !known.contains(&key.as_str()) {
-                let finding = Diagnostic::error("unknown-key", format!("a prompt has no key `{key}`"), entry.key.span);
+                let finding =
+                    Diagnostic::error("unknown-key", format!("a prompt has no key `{key}`"), entry.key.span);
                 out.push(match nearest(&key, known) {
                     Some(near) => finding.label(format!("did you mean `{near}`?")),
                     None => finding,
@@ -380,7 +423,9 @@ fn prompts(node: Option<&Node>, out: &mut Diagnostics) -> Vec<VarsPrompt> {
             }
         }
         let Some(name) = map.get("name").and_then(Node::scalar_text) else {
-            out.push(Diagnostic::error("no-name", "this prompt names no variable", item.span).help("add `name:`"));
+            out.push(
+                Diagnostic::error("no-name", "this prompt names no variable", item.span).help("add `name:`"),
+            );
             continue;
         };
         prompts.push(VarsPrompt {
@@ -409,9 +454,13 @@ fn check_ids(made: &[Made], out: &mut Diagnostics) {
     for (at, this) in made.iter().enumerate().filter(|(_, m)| m.explicit) {
         if let Some(other) = made[..at].iter().find(|m| m.play.id == this.play.id) {
             out.push(
-                Diagnostic::error("duplicate-id", format!("two plays have the id `{}`", this.play.id), this.play.span)
-                    .label("the second")
-                    .also(other.play.span, "the first"),
+                Diagnostic::error(
+                    "duplicate-id",
+                    format!("two plays have the id `{}`", this.play.id),
+                    this.play.span,
+                )
+                .label("the second")
+                .also(other.play.span, "the first"),
             );
         }
     }
@@ -435,8 +484,12 @@ fn check_needs(made: &[Made], out: &mut Diagnostics) {
         edges.push(own);
     }
     if let Some(circle) = circle(&edges) {
-        let names: Vec<&str> =
-            circle.iter().chain(circle.first()).filter_map(|(at, _)| made.get(*at)).map(|m| m.play.id.as_str()).collect();
+        let names: Vec<&str> = circle
+            .iter()
+            .chain(circle.first())
+            .filter_map(|(at, _)| made.get(*at))
+            .map(|m| m.play.id.as_str())
+            .collect();
         let message = format!("these plays wait for each other: {}", names.join(" → "));
         let mut finding: Option<Diagnostic> = None;
         for (nth, (at, place)) in circle.iter().enumerate() {
@@ -444,20 +497,26 @@ fn check_needs(made: &[Made], out: &mut Diagnostics) {
             let next = names.get(nth + 1).copied().unwrap_or_default();
             let (span, text) = match place {
                 Some(span) => (*span, format!("`{}` needs `{next}`", this.play.id)),
-                None => (this.play.span, format!("`{}` comes after `{next}`, because it has no `needs`", this.play.id)),
+                None => (
+                    this.play.span,
+                    format!("`{}` comes after `{next}`, because it has no `needs`", this.play.id),
+                ),
             };
             finding = Some(match finding {
                 None => Diagnostic::error("needs-cycle", message.clone(), span).label(text),
                 Some(finding) => finding.also(span, text),
             });
         }
-        out.list.extend(finding.map(|f| f.help("take one of these needs away; `needs: []` lets a play start at once")));
+        out.list.extend(
+            finding.map(|f| f.help("take one of these needs away; `needs: []` lets a play start at once")),
+        );
     }
 }
 
 fn needed(made: &[Made], need: &Need, out: &mut Diagnostics) -> Option<usize> {
     let wanted = &need.play.value;
-    let by_id: Vec<usize> = (0..made.len()).filter(|at| made[*at].explicit && made[*at].play.id == *wanted).collect();
+    let by_id: Vec<usize> =
+        (0..made.len()).filter(|at| made[*at].explicit && made[*at].play.id == *wanted).collect();
     let by_name: Vec<usize> = (0..made.len()).filter(|at| made[*at].play.name == *wanted).collect();
     match (by_id.first(), by_name.as_slice()) {
         (Some(at), _) | (None, [at]) => Some(*at),
@@ -472,10 +531,14 @@ fn needed(made: &[Made], need: &Need, out: &mut Diagnostics) -> Option<usize> {
         }
         (None, [first, second, ..]) => {
             out.push(
-                Diagnostic::error("ambiguous-play", format!("several plays are named `{wanted}`"), need.play.span)
-                    .also(made[*first].play.span, "one")
-                    .also(made[*second].play.span, "another")
-                    .help("give the one that is meant an `id:`"),
+                Diagnostic::error(
+                    "ambiguous-play",
+                    format!("several plays are named `{wanted}`"),
+                    need.play.span,
+                )
+                .also(made[*first].play.span, "one")
+                .also(made[*second].play.span, "another")
+                .help("give the one that is meant an `id:`"),
             );
             None
         }
@@ -521,4 +584,3 @@ fn circle(edges: &[Vec<(usize, Option<Span>)>]) -> Option<Vec<(usize, Option<Spa
         if marks[at] == Mark::New { visit(at, edges, &mut marks, &mut Vec::new()) } else { None }
     })
 }
-

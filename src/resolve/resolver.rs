@@ -49,7 +49,10 @@ pub struct Setup {
 
 impl fmt::Debug for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Setup").field("catalogue", &self.catalogue).field("roles_path", &self.roles_path).finish_non_exhaustive()
+        f.debug_struct("Setup")
+            .field("catalogue", &self.catalogue)
+            .field("roles_path", &self.roles_path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -182,13 +185,19 @@ impl Resolver {
                 match &*fault {
                     LoadFault::Findings(findings) => out.extend(findings.clone()),
                     LoadFault::Locked(why) => out.push(
-                        Diagnostic::error("encrypted", format!("`{}` is encrypted", self.shown(path)), wanted_by)
-                            .help(why.to_string()),
+                        Diagnostic::error(
+                            "encrypted",
+                            format!("`{}` is encrypted", self.shown(path)),
+                            wanted_by,
+                        )
+                        .help(why.to_string()),
                     ),
                     LoadFault::Io(why) => {
                         let message = match why.kind() {
                             std::io::ErrorKind::NotFound => format!("no file `{}`", self.shown(path)),
-                            std::io::ErrorKind::InvalidData => format!("`{}` is not UTF-8 text", self.shown(path)),
+                            std::io::ErrorKind::InvalidData => {
+                                format!("`{}` is not UTF-8 text", self.shown(path))
+                            }
                             _ => format!("`{}` cannot be read: {why}", self.shown(path)),
                         };
                         out.push(Diagnostic::error("unreadable", message, wanted_by));
@@ -224,4 +233,3 @@ impl Resolver {
         })
     }
 }
-

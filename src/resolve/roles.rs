@@ -23,7 +23,13 @@ pub(super) struct From {
 const EXTENSIONS: [&str; 4] = [".yml", ".yaml", ".json", ""];
 
 /// Finds a role's folder: beside the playbook, beside the role that asks, then on the roles path.
-pub(super) fn find(resolver: &Resolver, name: &str, at: Span, context: &Inherited, out: &mut Diagnostics) -> Option<PathBuf> {
+pub(super) fn find(
+    resolver: &Resolver,
+    name: &str,
+    at: Span,
+    context: &Inherited,
+    out: &mut Diagnostics,
+) -> Option<PathBuf> {
     let bases = bases(resolver, context);
     if name.contains('/') {
         let mut tried = vec![context.playbook_directory.join(name), context.directory.join(name)];
@@ -47,10 +53,15 @@ pub(super) fn find(resolver: &Resolver, name: &str, at: Span, context: &Inherite
     out.push(match nearest(name, names.iter().map(String::as_str)) {
         Some(near) => finding.label(format!("did you mean `{near}`?")),
         None => {
-            let shown: Vec<String> = bases.iter().filter(|b| b.is_dir()).map(|b| resolver.shown(b)).collect();
+            let shown: Vec<String> = bases
+                .iter()
+                .filter(|b| b.is_dir() && **b != context.playbook_directory)
+                .map(|b| resolver.shown(b))
+                .collect();
             finding.help(match shown.as_slice() {
-                [] => "there is no `roles` folder beside the playbook, and ANSIBLE_ROLES_PATH names none".to_owned(),
-                _ => format!("looked in {}", shown.join(", ")),
+                [] => "there is no folder `roles` beside the playbook, and ANSIBLE_ROLES_PATH names none"
+                    .to_owned(),
+                _ => format!("looked in {} and beside the playbook", shown.join(", ")),
             })
         }
     });
@@ -66,7 +77,8 @@ fn in_collection(
     context: &Inherited,
     out: &mut Diagnostics,
 ) -> Option<PathBuf> {
-    let home = context.playbook_directory.join("collections/ansible_collections").join(namespace).join(collection);
+    let home =
+        context.playbook_directory.join("collections/ansible_collections").join(namespace).join(collection);
     let found = home.join("roles").join(role);
     if found.is_dir() {
         return Some(found);
@@ -96,7 +108,9 @@ fn bases(resolver: &Resolver, context: &Inherited) -> Vec<PathBuf> {
 
 /// The playbook's own folder is searched too, where `files/` or `group_vars/` are no roles.
 fn is_role(path: &Path) -> bool {
-    ["tasks", "defaults", "vars", "handlers", "meta", "templates", "files", "library"].iter().any(|d| path.join(d).is_dir())
+    ["tasks", "defaults", "vars", "handlers", "meta", "templates", "files", "library"]
+        .iter()
+        .any(|d| path.join(d).is_dir())
 }
 
 fn folders(base: &Path) -> Vec<String> {
@@ -169,14 +183,24 @@ pub(super) fn variables(
 }
 
 /// A file that a role should have.
-pub(super) fn no_file(resolver: &Resolver, name: &str, folder: &Path, names: &[PathBuf], at: Span) -> Diagnostic {
-    let finding = Diagnostic::error("no-file", format!("no file `{name}` in `{}`", resolver.shown(folder)), at);
+pub(super) fn no_file(
+    resolver: &Resolver,
+    name: &str,
+    folder: &Path,
+    names: &[PathBuf],
+    at: Span,
+) -> Diagnostic {
+    let finding =
+        Diagnostic::error("no-file", format!("no file `{name}` in `{}`", resolver.shown(folder)), at);
     let stems: Vec<&str> = names.iter().filter_map(|p| p.file_name()?.to_str()).collect();
     let wanted = name.rsplit('/').next().unwrap_or(name);
     match nearest(wanted, stems.iter().flat_map(|s| [*s, s.rsplit_once('.').map_or(*s, |(stem, _)| stem)])) {
         Some(near) => finding.label(format!("did you mean `{near}`?")),
         None if stems.is_empty() => finding.help("the folder is empty or missing"),
-        None => finding.help(format!("there are {}", stems.iter().take(8).map(|s| format!("`{s}`")).collect::<Vec<_>>().join(", "))),
+        None => finding.help(format!(
+            "there are {}",
+            stems.iter().take(8).map(|s| format!("`{s}`")).collect::<Vec<_>>().join(", ")
+        )),
     }
 }
 
@@ -187,7 +211,8 @@ pub(super) fn files_below(folder: &Path) -> Vec<PathBuf> {
         fs_err::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|e| e.path()).collect();
     entries.sort();
     for path in entries {
-        let hidden = path.file_name().and_then(|n| n.to_str()).is_none_or(|n| n.starts_with('.') || n.ends_with('~'));
+        let hidden =
+            path.file_name().and_then(|n| n.to_str()).is_none_or(|n| n.starts_with('.') || n.ends_with('~'));
         if hidden {
             continue;
         }

@@ -11,14 +11,29 @@ use super::arguments::{self, TextForm};
 use super::catalogue::{self, Builtin, Catalogue, Found, Named};
 use super::expand::{Expander, Picked, layer_of};
 use super::expand_role::RoleCall;
-use super::{Action, ActionKind, Arguments, Inherited, Item, Loop, LoopControl, Meta, Resolver, Task, inherit, roles};
+use super::{
+    Action, ActionKind, Arguments, Inherited, Item, Loop, LoopControl, Meta, Resolver, Task, inherit, roles,
+};
 use crate::source::{Diagnostic, Entry, Mapping, Node, Span, Spanned, Yaml, nearest};
 use crate::syntax::{self, Candidate};
 
 /// Keywords that `include_tasks` and `include_role` take themselves; the others belong under `apply:`.
 const ON_INCLUDES: &[&str] = &[
-    "name", "when", "tags", "vars", "loop", "loop_control", "register", "args", "ignore_errors", "no_log", "run_once",
-    "timeout", "debugger", "collections", "listen",
+    "name",
+    "when",
+    "tags",
+    "vars",
+    "loop",
+    "loop_control",
+    "register",
+    "args",
+    "ignore_errors",
+    "no_log",
+    "run_once",
+    "timeout",
+    "debugger",
+    "collections",
+    "listen",
 ];
 
 const METAS: &[(&str, Meta)] = &[
@@ -46,11 +61,12 @@ pub(super) fn build(
     let (action, extra) = action;
     let keywords = &task.keywords;
     let name = keywords.get("name").cloned();
-    let shown = name.as_ref().and_then(Node::scalar_text).unwrap_or_else(|| candidate.name.value.clone());
+    let shown = name.as_ref().and_then(Node::scalar_text).unwrap_or_else(|| action.name.to_string());
     let mut settings = inherit::settings(&context.settings, keywords);
     if candidate.local {
         let mut local = (*settings).clone();
-        local.delegate_to = Some(Node { span: candidate.name.span, value: Yaml::Str(Arc::from("localhost")) });
+        local.delegate_to =
+            Some(Node { span: candidate.name.span, value: Yaml::Str(Arc::from("localhost")) });
         settings = Arc::new(local);
     }
     let mut when = context.when.clone();
@@ -78,7 +94,10 @@ pub(super) fn build(
                     format!("`{}` cannot stand on `{}`", given.name, candidate.name.value),
                     given.key,
                 )
-                .help(format!("put it under `apply:` to give it to the included tasks, or write `{}`", static_twin(&action))),
+                .help(format!(
+                    "put it under `apply:` to give it to the included tasks, or write `{}`",
+                    static_twin(&action)
+                )),
             );
         }
     }
@@ -123,17 +142,24 @@ fn action(
     context: &Inherited,
 ) -> Option<(Action, Pairs)> {
     let written = candidate.name.clone();
-    let made = |name: &str, kind: ActionKind, args: Arguments| Action { written, name: Arc::from(name), kind, args };
+    let made =
+        |name: &str, kind: ActionKind, args: Arguments| Action { written, name: Arc::from(name), kind, args };
     Some(match picked {
         Picked::Named(Named::Found(found)) => {
             let (Found::Module(spec) | Found::Controller(spec)) = found;
             let form = if takes_command(spec) { TextForm::FreeForm } else { TextForm::Pairs };
             let args = task.keywords.get("args");
-            let mut read =
-                arguments::read(expander.resolver.sources(), candidate, args, Some(spec), form, &mut expander.out);
+            let mut read = arguments::read(
+                expander.resolver.sources(),
+                candidate,
+                args,
+                Some(spec),
+                form,
+                &mut expander.out,
+            );
             if !takes_anything(spec) {
-                let defaults = has_module_defaults(task, context);
-                arguments::check(&mut read.arguments, &candidate.name, spec, defaults, &mut expander.out);
+                let incomplete = read.broken || has_module_defaults(task, context);
+                arguments::check(&mut read.arguments, &candidate.name, spec, incomplete, &mut expander.out);
             }
             let kind = match found {
                 Found::Module(spec) => ActionKind::Module(spec),
@@ -153,9 +179,13 @@ fn action(
         Picked::Named(Named::Builtin(builtin)) => {
             if *builtin == Builtin::Include {
                 expander.out.push(
-                    Diagnostic::warning("deprecated-include", "`include` was removed from Ansible", candidate.name.span)
-                        .label("read as `include_tasks`")
-                        .help("write `include_tasks`, or `import_tasks` to read the file before the run"),
+                    Diagnostic::warning(
+                        "deprecated-include",
+                        "`include` was removed from Ansible",
+                        candidate.name.span,
+                    )
+                    .label("read as `include_tasks`")
+                    .help("write `include_tasks`, or `import_tasks` to read the file before the run"),
                 );
             }
             let read = language_arguments(expander, task, candidate, &catalogue::INCLUDE_TASKS);
@@ -171,7 +201,14 @@ fn action(
                 TextForm::Pairs,
                 &mut expander.out,
             );
-            (made(catalogue::short(&candidate.name.value), ActionKind::Custom(path.clone()), read.arguments), Vec::new())
+            (
+                made(
+                    catalogue::short(&candidate.name.value),
+                    ActionKind::Custom(path.clone()),
+                    read.arguments,
+                ),
+                Vec::new(),
+            )
         }
     })
 }
@@ -185,24 +222,30 @@ pub(super) fn language_arguments(
 ) -> arguments::Read {
     let form = if spec.option("file").is_some() { TextForm::File } else { TextForm::Pairs };
     let args = task.keywords.get("args");
-    let mut read = arguments::read(expander.resolver.sources(), candidate, args, Some(spec), form, &mut expander.out);
-    arguments::check(&mut read.arguments, &candidate.name, spec, false, &mut expander.out);
-    if let Some((_, apply)) = read.arguments.entries.iter().find(|(k, _)| k.value == "apply") {
-        if let Some(map) = apply.as_map() {
-            let _ = syntax::only_keywords(map, syntax::Place::BLOCK, &mut expander.out);
-        }
+    let mut read =
+        arguments::read(expander.resolver.sources(), candidate, args, Some(spec), form, &mut expander.out);
+    arguments::check(&mut read.arguments, &candidate.name, spec, read.broken, &mut expander.out);
+    if let Some((_, apply)) = read.arguments.entries.iter().find(|(k, _)| k.value == "apply")
+        && let Some(map) = apply.as_map()
+    {
+        let _ = syntax::only_keywords(map, syntax::Place::BLOCK, &mut expander.out);
     }
     read
 }
 
 /// `command`, `shell`, `raw` and `script` take a whole line of text.
 fn takes_command(spec: &Spec) -> bool {
-    spec.free_form.is_some() && matches!(spec.name, "command" | "shell" | "raw" | "script" | "win_command" | "win_shell" | "expect")
+    spec.free_form.is_some()
+        && matches!(
+            spec.name,
+            "command" | "shell" | "raw" | "script" | "win_command" | "win_shell" | "expect"
+        )
 }
 
 /// `set_fact` and kin take any name.
 fn takes_anything(spec: &Spec) -> bool {
-    matches!(spec.name, "set_fact" | "add_host" | "set_stats" | "include_vars_raw") && spec.all_options().count() <= 3
+    matches!(spec.name, "set_fact" | "add_host" | "set_stats" | "include_vars_raw")
+        && spec.all_options().count() <= 3
 }
 
 fn has_module_defaults(task: &syntax::Task, context: &Inherited) -> bool {
@@ -218,10 +261,14 @@ fn meta(candidate: &Candidate, expander: &mut Expander<'_>) -> Option<Meta> {
     let text = text.unwrap_or_default();
     let found = METAS.iter().find(|(name, _)| *name == text).map(|(_, meta)| *meta);
     if found.is_none() {
-        let finding = Diagnostic::error("unknown-meta", format!("`meta` knows no `{text}`"), candidate.args.span);
+        let finding =
+            Diagnostic::error("unknown-meta", format!("`meta` knows no `{text}`"), candidate.args.span);
         expander.out.push(match nearest(&text, METAS.iter().map(|(n, _)| *n)) {
             Some(near) => finding.label(format!("did you mean `{near}`?")),
-            None => finding.help(format!("it knows {}", METAS.iter().map(|(n, _)| format!("`{n}`")).collect::<Vec<_>>().join(", "))),
+            None => finding.help(format!(
+                "it knows {}",
+                METAS.iter().map(|(n, _)| format!("`{n}`")).collect::<Vec<_>>().join(", ")
+            )),
         });
     }
     found
@@ -233,7 +280,8 @@ fn loop_of(task: &syntax::Task, expander: &mut Expander<'_>) -> Option<Loop> {
         let lookup = catalogue::short(&with.lookup.value);
         let names = expander.resolver.setup.templates.lookups();
         if !names.is_empty() && !names.contains(&lookup) {
-            let finding = Diagnostic::error("unknown-lookup", format!("no lookup named `{lookup}`"), with.lookup.span);
+            let finding =
+                Diagnostic::error("unknown-lookup", format!("no lookup named `{lookup}`"), with.lookup.span);
             expander.out.push(match nearest(lookup, names.iter().copied()) {
                 Some(near) => finding.label(format!("did you mean `with_{near}`?")),
                 None => finding.help("the keys of a task that start with `with_` name a lookup to loop over"),
@@ -252,8 +300,12 @@ fn loop_of(task: &syntax::Task, expander: &mut Expander<'_>) -> Option<Loop> {
         _ => {
             let text = items.scalar_text().unwrap_or_default();
             Some(
-                Diagnostic::error("wrong-type", format!("`loop` takes a list, not {}", items.kind()), items.span)
-                    .help(format!("for a variable write \"{{{{ {text} }}}}\"")),
+                Diagnostic::error(
+                    "wrong-type",
+                    format!("`loop` takes a list, not {}", items.kind()),
+                    items.span,
+                )
+                .help(format!("for a variable write \"{{{{ {text} }}}}\"")),
             )
         }
     };
@@ -281,8 +333,12 @@ fn variable_name(node: &Node, key: &str, expander: &mut Expander<'_>) -> Option<
     let text = node.scalar_text()?;
     if !node.is_template() && !inherit::is_variable_name(&text) {
         expander.out.push(
-            Diagnostic::error("bad-variable-name", format!("`{key}` needs the name of a variable, not `{text}`"), node.span)
-                .help("letters, digits and `_`, and no digit first"),
+            Diagnostic::error(
+                "bad-variable-name",
+                format!("`{key}` needs the name of a variable, not `{text}`"),
+                node.span,
+            )
+            .help("letters, digits and `_`, and no digit first"),
         );
     }
     Some(Arc::from(text))
@@ -320,10 +376,14 @@ pub(super) fn validation(
 ) -> Option<Item> {
     let entry_point = entry_point.rsplit_once('.').map_or(entry_point, |(stem, _)| stem);
     let spec = specs.as_map()?.get(entry_point)?;
-    let Some(Named::Found(found)) = catalogue::lookup(&*expander.resolver.setup.catalogue, "validate_argument_spec") else {
-        expander.out.push(
-            Diagnostic::warning("specs-unchecked", "the role's argument specification is not checked by this version", specs.span),
-        );
+    let Some(Named::Found(found)) =
+        catalogue::lookup(&*expander.resolver.setup.catalogue, "validate_argument_spec")
+    else {
+        expander.out.push(Diagnostic::warning(
+            "specs-unchecked",
+            "the role's argument specification is not checked by this version",
+            specs.span,
+        ));
         return None;
     };
     let (Found::Module(module) | Found::Controller(module)) = found;
@@ -332,11 +392,7 @@ pub(super) fn validation(
     let key = |name: &str| Spanned { value: name.to_owned(), span };
     let options = spec.as_map().and_then(|m| m.get("options")).cloned();
     let options = options.unwrap_or(Node { span, value: Yaml::Map(Mapping::default()) });
-    let about = [
-        ("name", call.name.as_str()),
-        ("type", "role"),
-        ("argument_spec_name", entry_point),
-    ];
+    let about = [("name", call.name.as_str()), ("type", "role"), ("argument_spec_name", entry_point)];
     let about = about.iter().map(|(k, v)| Entry { key: text(k), value: text(v) }).collect();
     let title = format!("Validating arguments against arg spec {entry_point}");
     let short = spec.as_map().and_then(|m| m.get("short_description")).and_then(Node::scalar_text);
@@ -361,7 +417,10 @@ pub(super) fn validation(
                 span,
                 entries: vec![
                     (key("argument_spec"), options),
-                    (key("validate_args_context"), Node { span, value: Yaml::Map(Mapping { entries: about }) }),
+                    (
+                        key("validate_args_context"),
+                        Node { span, value: Yaml::Map(Mapping { entries: about }) },
+                    ),
                 ],
                 whole: None,
             },

@@ -17,5 +17,6 @@ pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity};
 pub use load::{ReadFault, parse, read};
 pub use node::{Entry, Mapping, Node, Yaml};
 pub use render::Colour;
+pub(crate) use scalar::resolve as plain_scalar;
 pub use sources::{LineColumn, SourceFile, SourceId, Sources, Span, Spanned};
 pub use suggest::nearest;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Yaml;
 
 /// The value of a plain scalar.
-pub(super) fn resolve(text: &str) -> Yaml {
+pub(crate) fn resolve(text: &str) -> Yaml {
     constant(text)
         .or_else(|| integer(text).map(Yaml::Int))
         .or_else(|| float(text).map(Yaml::Float))
@@ -162,30 +162,8 @@ mod tests {
     #[test]
     fn lookalikes_stay_text() {
         for text in [
-            "y",
-            "n",
-            "tRUE",
-            "08",
-            "0o14",
-            "1e3",
-            "1.5e3",
-            "1.2.3",
-            "0:30",
-            "1:60",
-            "2001-12-14",
-            "+",
-            "-",
-            ".",
-            "=",
-            "_1",
-            "-.5",
-            "99999999999999999999",
-            "1:",
-            "0x",
-            "10.0.0.1",
-            "--1",
-            "1.5e",
-            "1-2",
+            "y", "n", "tRUE", "08", "0o14", "1e3", "1.5e3", "1.2.3", "0:30", "1:60", "2001-12-14", "+", "-", ".", "=",
+            "_1", "-.5", "99999999999999999999", "1:", "0x", "10.0.0.1", "--1", "1.5e", "1-2",
         ] {
             assert_eq!(resolve(text), Yaml::Str(text.into()), "{text}");
         }

@@ -140,7 +140,9 @@ pub static KEYWORDS: &[Keyword] = &[
         name: "infrastructure",
         shape: Shape::Map,
         places: PLAY,
-        refused: Some("infrastructure plays are not built into this version: use the `amazon.aws` modules as tasks"),
+        refused: Some(
+            "infrastructure plays are not built into this version: use the `amazon.aws` modules as tasks",
+        ),
     },
     // Blocks.
     row("block", Shape::Items, Place::BLOCK),

@@ -21,10 +21,15 @@ pub fn book(root: &Node, out: &mut Diagnostics) -> Book {
             return Book::default();
         }
         _ => {
-            let mut finding =
-                Diagnostic::error("not-a-playbook", format!("a playbook is a list of plays, not {}", root.kind()), root.span);
+            let mut finding = Diagnostic::error(
+                "not-a-playbook",
+                format!("a playbook is a list of plays, not {}", root.kind()),
+                root.span,
+            );
             finding = match root.as_map() {
-                Some(map) if map.get("hosts").is_some() => finding.help("put `- ` before the first key of the play"),
+                Some(map) if map.get("hosts").is_some() => {
+                    finding.help("put `- ` before the first key of the play")
+                }
                 _ => finding.help("is this a variables or inventory file?"),
             };
             out.push(finding);
@@ -61,7 +66,11 @@ pub fn roles(list: &Node, out: &mut Diagnostics) -> Vec<RoleUse> {
 
 fn book_entry(item: &Node, out: &mut Diagnostics) -> Option<BookEntry> {
     let Some(map) = item.as_map() else {
-        out.push(Diagnostic::error("not-a-play", format!("a play is a mapping, not {}", item.kind()), item.span));
+        out.push(Diagnostic::error(
+            "not-a-play",
+            format!("a play is a mapping, not {}", item.kind()),
+            item.span,
+        ));
         return None;
     };
     let first = first_key(item, map);
@@ -71,11 +80,22 @@ fn book_entry(item: &Node, out: &mut Diagnostics) -> Option<BookEntry> {
             for entry in &map.entries {
                 match entry.key.as_str() {
                     Some(key) if key == name => {}
-                    Some(key) => keyword_or_unknown(key, &entry.key, &entry.value, Place::IMPORT_PLAYBOOK, &mut keywords, out),
+                    Some(key) => keyword_or_unknown(
+                        key,
+                        &entry.key,
+                        &entry.value,
+                        Place::IMPORT_PLAYBOOK,
+                        &mut keywords,
+                        out,
+                    ),
                     None => out.push(not_text(&entry.key)),
                 }
             }
-            return Some(BookEntry::Import(Box::new(ImportPlaybook { span: first, file: file.clone(), keywords })));
+            return Some(BookEntry::Import(Box::new(ImportPlaybook {
+                span: first,
+                file: file.clone(),
+                keywords,
+            })));
         }
     }
     if let Some(entry) = map.entry("include") {
@@ -85,19 +105,23 @@ fn book_entry(item: &Node, out: &mut Diagnostics) -> Option<BookEntry> {
         );
         return None;
     }
-    if map.get("hosts").is_none() {
+    if map.get("hosts").is_none_or(Node::is_null) {
         let finding = Diagnostic::error("no-hosts", "this play has no `hosts`", first);
-        let typo = map.entries.iter().filter_map(|e| e.key.as_str()).find(|k| nearest(k, ["hosts"]).is_some());
-        let looks_like_task = !["tasks", "roles", "pre_tasks", "post_tasks"].iter().any(|k| map.get(k).is_some());
-        out.push(match typo {
-            Some(typo) => finding.help(format!("did you mean `hosts` where you wrote `{typo}`?")),
-            None if map.entry("hosts").is_some() => finding.help("name a group or a host after `hosts:`"),
-            None if looks_like_task => {
-                finding.help("if it is a task, it belongs under the `tasks:` of a play; a play starts with `- hosts:`")
-            }
-            None => finding.help("name the group or hosts it is for, such as `hosts: all`"),
-        });
-        if looks_like_task {
+        let empty = map.entry("hosts").is_some();
+        let typo =
+            map.entries.iter().filter_map(|e| e.key.as_str()).find(|k| nearest(k, ["hosts"]).is_some());
+        let looks_like_task =
+            !["tasks", "roles", "pre_tasks", "post_tasks"].iter().any(|k| map.get(k).is_some());
+        let task = looks_like_task && !empty && typo.is_none();
+        let help = match task {
+            true => "if it is a task, it belongs under the `tasks:` of a play; a play starts with `- hosts:`",
+            false => "name the group or hosts it is for, such as `hosts: all`",
+        };
+        // A slip is reported as the unknown key it is.
+        if typo.is_none() {
+            out.push(finding.help(help));
+        }
+        if task {
             return None;
         }
     }
@@ -131,8 +155,11 @@ fn items_of(list: &Node, what: &str, place: Place, out: &mut Diagnostics) -> Vec
         Yaml::Null => Vec::new(),
         Yaml::Seq(items) => items.iter().filter_map(|item| item_of(item, place, out)).collect(),
         _ => {
-            let finding =
-                Diagnostic::error("wrong-type", format!("{what} must be a list of tasks, not {}", list.kind()), list.span);
+            let finding = Diagnostic::error(
+                "wrong-type",
+                format!("{what} must be a list of tasks, not {}", list.kind()),
+                list.span,
+            );
             out.push(match list.as_map() {
                 Some(_) => finding.help("start each task with `- `"),
                 None => finding,
@@ -144,9 +171,12 @@ fn items_of(list: &Node, what: &str, place: Place, out: &mut Diagnostics) -> Vec
 
 fn item_of(item: &Node, place: Place, out: &mut Diagnostics) -> Option<Item> {
     let Some(map) = item.as_map() else {
-        let finding = Diagnostic::error("not-a-task", format!("a task is a mapping, not {}", item.kind()), item.span);
+        let finding =
+            Diagnostic::error("not-a-task", format!("a task is a mapping, not {}", item.kind()), item.span);
         out.push(match item.as_str() {
-            Some(text) if text.contains('=') || text.contains(':') => finding.help("is a blank missing after the `:`?"),
+            Some(text) if text.contains('=') || text.contains(':') => {
+                finding.help("is a blank missing after the `:`?")
+            }
             Some(_) => finding.help("write `- name: ...` and the module below it, or `- module:`"),
             None => finding,
         });
@@ -163,10 +193,13 @@ fn item_of(item: &Node, place: Place, out: &mut Diagnostics) -> Option<Item> {
         );
         return None;
     }
-    if let Some(entry) = map.entry("hosts").filter(|_| map.get("tasks").is_some() || map.get("roles").is_some()) {
+    if let Some(entry) =
+        map.entry("hosts").filter(|_| map.get("tasks").is_some() || map.get("roles").is_some())
+    {
         out.push(
-            Diagnostic::error("play-among-tasks", "a play cannot stand among tasks", entry.key.span)
-                .help("a file of plays is brought in with `import_playbook:`, at the top level of a playbook"),
+            Diagnostic::error("play-among-tasks", "a play cannot stand among tasks", entry.key.span).help(
+                "a file of plays is brought in with `import_playbook:`, at the top level of a playbook",
+            ),
         );
         return None;
     }
@@ -190,8 +223,12 @@ fn block_of(item: &Node, map: &Mapping, place: Place, out: &mut Diagnostics) -> 
             Some("rescue") => parts[1] = items_of(&entry.value, "`rescue`", place, out),
             Some("always") => parts[2] = items_of(&entry.value, "`always`", place, out),
             Some(key @ ("loop" | "register" | "until" | "retries" | "with_items")) => out.push(
-                Diagnostic::error("not-on-a-block", format!("`{key}` cannot stand on a block"), entry.key.span)
-                    .help("move the block's tasks to a file and use it on `include_tasks`"),
+                Diagnostic::error(
+                    "not-on-a-block",
+                    format!("`{key}` cannot stand on a block"),
+                    entry.key.span,
+                )
+                .help("move the block's tasks to a file and use it on `include_tasks`"),
             ),
             Some(key) => keyword_or_unknown(key, &entry.key, &entry.value, Place::BLOCK, &mut keywords, out),
             None => out.push(not_text(&entry.key)),
@@ -216,8 +253,10 @@ fn task_of(item: &Node, map: &Mapping, place: Place, out: &mut Diagnostics) -> T
         if let Some(word) = keywords::find(key, place) {
             keyword(word, &entry.key, &entry.value, place, &mut task.keywords, out);
         } else if let Some(lookup) = key.strip_prefix("with_") {
-            let with =
-                With { lookup: Spanned { value: lookup.to_owned(), span: entry.key.span }, value: entry.value.clone() };
+            let with = With {
+                lookup: Spanned { value: lookup.to_owned(), span: entry.key.span },
+                value: entry.value.clone(),
+            };
             if let Some(first) = task.with.replace(with) {
                 out.push(
                     Diagnostic::error("two-loops", "a task loops once", entry.key.span)
@@ -235,8 +274,12 @@ fn task_of(item: &Node, map: &Mapping, place: Place, out: &mut Diagnostics) -> T
             }
         } else if key == "listen" {
             out.push(
-                Diagnostic::error("not-a-handler", "`listen` only means something on a handler", entry.key.span)
-                    .help("move the task to `handlers:`"),
+                Diagnostic::error(
+                    "not-a-handler",
+                    "`listen` only means something on a handler",
+                    entry.key.span,
+                )
+                .help("move the task to `handlers:`"),
             );
         } else {
             task.candidates.push(Candidate {
@@ -249,14 +292,17 @@ fn task_of(item: &Node, map: &Mapping, place: Place, out: &mut Diagnostics) -> T
     }
     if let (Some(with), Some(loop_)) = (&task.with, task.keywords.entry("loop")) {
         out.push(
-            Diagnostic::error("two-loops", "a task loops once", with.lookup.span).also(loop_.key, "the other loop"),
+            Diagnostic::error("two-loops", "a task loops once", with.lookup.span)
+                .also(loop_.key, "the other loop"),
         );
     }
     if let Some(control) = task.keywords.get("loop_control") {
         for entry in control.as_map().map(|m| m.entries.as_slice()).unwrap_or_default() {
             let mut checked = Keywords::default();
             match entry.key.as_str() {
-                Some(key) => keyword_or_unknown(key, &entry.key, &entry.value, Place::LOOP_CONTROL, &mut checked, out),
+                Some(key) => {
+                    keyword_or_unknown(key, &entry.key, &entry.value, Place::LOOP_CONTROL, &mut checked, out)
+                }
                 None => out.push(not_text(&entry.key)),
             }
         }
@@ -324,14 +370,21 @@ fn role_use(item: &Node, out: &mut Diagnostics) -> Option<RoleUse> {
                 match keywords::find(key, Place::ROLE) {
                     Some(word) => keyword(word, &entry.key, &entry.value, Place::ROLE, &mut keywords, out),
                     None => {
-                        params.push((Spanned { value: key.to_owned(), span: entry.key.span }, entry.value.clone()));
+                        params.push((
+                            Spanned { value: key.to_owned(), span: entry.key.span },
+                            entry.value.clone(),
+                        ));
                     }
                 }
             }
             Some(RoleUse { span: first_key(item, map), name: name.clone(), keywords, params })
         }
         _ => {
-            out.push(Diagnostic::error("not-a-role", format!("a role is a name or a mapping, not {}", item.kind()), item.span));
+            out.push(Diagnostic::error(
+                "not-a-role",
+                format!("a role is a name or a mapping, not {}", item.kind()),
+                item.span,
+            ));
             None
         }
     }
@@ -373,7 +426,8 @@ fn keyword(
 ) {
     if let Some(why) = word.refused {
         out.push(
-            Diagnostic::error("not-supported", format!("`{}` is not supported", word.name), at.span).help(why),
+            Diagnostic::error("not-supported", format!("`{}` is not supported", word.name), at.span)
+                .help(why),
         );
         return;
     }
@@ -398,6 +452,7 @@ pub fn unknown_key(key: &str, at: Span, place: Place) -> Diagnostic {
                 [Place::PLAY, Place::BLOCK, Place::TASK, Place::ROLE, Place::HANDLER, Place::LOOP_CONTROL]
                     .into_iter()
                     .filter(|p| word.places.meets(*p))
+                    .filter(|p| *p != Place::HANDLER || !word.places.meets(Place::TASK))
                     .map(Place::article)
                     .collect();
             finding.help(format!("it is a key of {}", homes.join(", ")))

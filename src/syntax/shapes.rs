@@ -41,7 +41,9 @@ pub(super) fn check(word: &Keyword, value: &Node, place: Place) -> Option<Diagno
     let finding = wrong(word, &format!("{wanted}, not {}", value.kind()), value);
     let written = value.scalar_text().filter(|t| t.chars().count() <= 30);
     let finding = match written {
-        Some(text) => Diagnostic { message: format!("`{}` must be {wanted}, not `{text}`", word.name), ..finding },
+        Some(text) => {
+            Diagnostic { message: format!("`{}` must be {wanted}, not `{text}`", word.name), ..finding }
+        }
         None => finding,
     };
     Some(match (word.shape, place) {
@@ -61,7 +63,8 @@ fn conditions(word: &Keyword, value: &Node) -> Option<Diagnostic> {
     };
     let finding = wrong(word, &format!("an expression or a list of expressions, not {what}"), bad);
     Some(match &bad.value {
-        Yaml::Map(_) => finding.help("quote the whole expression when it holds `: ` or starts with `{`; no braces are needed"),
+        Yaml::Map(_) => finding
+            .help("quote the whole expression when it holds `: ` or starts with `{`; no braces are needed"),
         Yaml::Unsafe(_) => finding.help("an `!unsafe` text is never evaluated"),
         _ => finding,
     })

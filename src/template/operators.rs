@@ -64,6 +64,11 @@ pub(super) fn binary(operator: Binary, a: &Value, b: &Value) -> R<Value> {
                 }
             }
         }
+        Binary::Sub => {
+            if let Some(difference) = super::filters::subtract(a, b) {
+                return Ok(difference);
+            }
+        }
         Binary::Rem if a.kind() == ValueKind::String => return percent(a.as_str().unwrap_or_default(), b),
         _ => {}
     }

@@ -3,8 +3,6 @@
 //! Owns: which value a name has for a host and a task. Must not: render (that is `template`) or read inventories.
 //! `inventory` builds on [`Layer`] and [`Table`] only; [`Store`] holds the finished inventory.
 
-pub mod secrets;
-
 use std::sync::Arc;
 
 use crate::source::{Node, Span};

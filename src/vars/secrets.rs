@@ -12,7 +12,7 @@ use regex::Regex;
 pub const STARS: &str = "********";
 
 /// Text that prints as stars; [`Secret::reveal`] is the one way to it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(Arc<str>);
 
 impl Secret {

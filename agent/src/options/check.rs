@@ -16,6 +16,9 @@ pub(super) fn check_static<'a>(
     let mut written: Vec<(&'static Opt, &str, Option<Value>)> = Vec::new();
     for (name, literal) in given {
         let Some(option) = spec.option(name).filter(|o| !internal(o)) else {
+            if spec.any_options {
+                continue;
+            }
             faults.push(unknown(spec, name));
             continue;
         };

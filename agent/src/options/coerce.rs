@@ -17,6 +17,10 @@ pub(super) fn coerce(spec: &Spec, raw: Map<String, Value>) -> Result<Map<String,
     let mut args = Map::new();
     for (name, value) in raw {
         let Some(option) = spec.option(&name) else {
+            if spec.any_options {
+                args.insert(name, value);
+                continue;
+            }
             faults.push(check::unknown(spec, &name));
             continue;
         };

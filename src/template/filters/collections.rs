@@ -50,7 +50,6 @@ pub(super) const TABLE: &[Row] = &[
     Row("extract", "item container morekeys", extract),
     Row("attr", "obj name", attr),
     Row("rekey_on_member", "data key duplicates", rekey_on_member),
-    Row("json_query", "data expr", json_query),
     Row("lists_mergeby", "a *others **options", lists_mergeby),
     Row("dict", "seq", to_dict),
     Row("dict_kv", "value key", dict_kv),
@@ -770,11 +769,6 @@ fn rekey_on_member(_: &mut Cx, a: &Args) -> R<Value> {
         out.insert(found, element);
     }
     Ok(map(out))
-}
-
-fn json_query(_: &mut Cx, a: &Args) -> R<Value> {
-    let data = plain(a.value()?.clone())?;
-    super::jmespath::search(&a.text_at(1)?, &data).map_err(|why| a.refuse(why))
 }
 
 fn lists_mergeby(_: &mut Cx, a: &Args) -> R<Value> {

@@ -7,6 +7,7 @@ use super::registry::Row;
 mod basic;
 mod collections;
 mod json;
+mod yaml;
 mod paths;
 mod regex;
 mod text;
@@ -14,9 +15,9 @@ mod time;
 
 pub(super) use basic::boolean;
 pub(super) use collections::attribute_path;
-pub(super) use regex::compile as compile_regex;
+pub(super) use regex::{Flags as RegexFlags, compile as compile_regex};
 pub(super) use time::{
-    datetime_has, datetime_method, datetime_value, format_time, is_datetime,
+    datetime_has, datetime_method, datetime_value, format_time, is_datetime, subtract,
 };
 
 /// Filters that may be given undefined or unknown values.
