@@ -20,8 +20,6 @@ pub(super) struct RoleCall {
     /// The task or list item that asks.
     pub link: Span,
     pub from: From,
-    /// Where the options of `from` are written.
-    pub from_at: Vec<(&'static str, Span)>,
     pub params: Vec<(Spanned<String>, Node)>,
     /// `vars:` beside the role's name.
     pub vars: Option<Arc<Layer>>,
@@ -35,7 +33,7 @@ pub(super) struct RoleCall {
     pub when: Option<Node>,
     pub tags: Option<Node>,
     /// Roles that need this one, nearest first.
-    pub parents: Vec<Arc<Role>>,
+    pub parents: Vec<String>,
     /// Parameters of the role that needs this one.
     pub parent_params: Option<Arc<Layer>>,
 }
@@ -47,7 +45,6 @@ impl RoleCall {
             at,
             link: at,
             from: From::default(),
-            from_at: Vec::new(),
             params: Vec::new(),
             vars: None,
             included: false,
@@ -60,11 +57,6 @@ impl RoleCall {
             parent_params: None,
         }
     }
-
-    /// Where a `tasks_from` and kin stand, else the role's name.
-    fn place_of(&self, option: &str) -> Span {
-        self.from_at.iter().find(|(name, _)| *name == option).map_or(self.at, |(_, at)| *at)
-    }
 }
 
 impl Expander<'_> {
@@ -73,7 +65,7 @@ impl Expander<'_> {
         &mut self,
         wanted: &syntax::RoleUse,
         context: &Inherited,
-        parent: Option<(&[Arc<Role>], &Arc<Layer>)>,
+        parent: Option<(&[String], &Arc<Layer>)>,
     ) -> Option<(Vec<Item>, Arc<Role>)> {
         let name = self.static_text(&wanted.name, context, "a role's name")?;
         let mut call = RoleCall::new(name, wanted.name.span);
@@ -143,42 +135,26 @@ impl Expander<'_> {
 
         let name = call.name.rsplit('/').next().unwrap_or(&call.name).to_owned();
         let link = Include { span: call.link, what: what.to_owned() };
-        let defaults = roles::variables(
-            resolver,
-            &path,
-            "defaults",
-            call.from.defaults.as_deref(),
-            call.place_of("defaults_from"),
-            &mut self.out,
-        );
-        let vars = roles::variables(
-            resolver,
-            &path,
-            "vars",
-            call.from.vars.as_deref(),
-            call.place_of("vars_from"),
-            &mut self.out,
-        );
-        let (defaults, vars) = (Arc::new(defaults), roles::joined(vars, call.vars.as_ref()));
         let mut items = Vec::new();
         let mut dependencies = Vec::new();
         if let Some(list) = &meta.dependencies {
+            let mut parents = vec![name.clone()];
+            parents.extend(call.parents.iter().cloned());
             let mut inner = context.clone();
             inner.chain.push(link.clone());
             inner.directory = path.join("meta");
-            // A dependency's folder is looked for beside this role, whose variables it sees.
-            let beside = Arc::new(Role {
+            // A dependency's folder is looked for beside this role.
+            let beside = Role {
                 name: name.clone(),
                 path: path.clone(),
-                defaults: Arc::clone(&defaults),
-                vars: Arc::clone(&vars),
-                params: Arc::clone(&params),
-                parents: call.parents.clone(),
+                defaults: Arc::default(),
+                vars: Arc::default(),
+                params: Arc::default(),
+                parents: Vec::new(),
                 dependencies: Vec::new(),
                 public: true,
-            });
-            let parents: Vec<Arc<Role>> = std::iter::once(Arc::clone(&beside)).chain(call.parents.iter().cloned()).collect();
-            inner.role = Some(beside);
+            };
+            inner.role = Some(Arc::new(beside));
             for wanted in syntax::roles(list, &mut self.out) {
                 if let Some((more, role)) = self.role_use(&wanted, &inner, Some((&parents, &params))) {
                     items.extend(more);
@@ -186,11 +162,21 @@ impl Expander<'_> {
                 }
             }
         }
+        let defaults = roles::variables(
+            resolver,
+            &path,
+            "defaults",
+            call.from.defaults.as_deref(),
+            call.at,
+            &mut self.out,
+        );
+        let vars =
+            roles::variables(resolver, &path, "vars", call.from.vars.as_deref(), call.at, &mut self.out);
         let role = Arc::new(Role {
             name,
             path: path.clone(),
-            defaults,
-            vars,
+            defaults: Arc::new(defaults),
+            vars: roles::joined(vars, call.vars.as_ref()),
             params,
             parents: call.parents.clone(),
             dependencies,
@@ -208,10 +194,10 @@ impl Expander<'_> {
         inner.directory = path.join("tasks");
         // Handlers know the role, but not the block that a static import stands in.
         self.role_handlers(call, &role, &inner);
-        if call.validate
-            && let Some(specs) = &meta.argument_specs
-        {
-            items.extend(tasks::validation(self, specs, tasks_name, call, &inner));
+        if call.validate {
+            if let Some(specs) = &meta.argument_specs {
+                items.extend(tasks::validation(self, specs, tasks_name, call, &inner));
+            }
         }
         match roles::file(&path, "tasks", tasks_name) {
             Some(file) => {
@@ -226,13 +212,7 @@ impl Expander<'_> {
             None if call.from.tasks.is_some() => {
                 let folder = path.join("tasks");
                 let names = roles::files_below(&folder);
-                self.out.push(roles::no_file(
-                    resolver,
-                    tasks_name,
-                    &folder,
-                    &names,
-                    call.place_of("tasks_from"),
-                ));
+                self.out.push(roles::no_file(resolver, tasks_name, &folder, &names, call.at));
             }
             None => {}
         }
@@ -245,13 +225,7 @@ impl Expander<'_> {
             if call.from.handlers.is_some() {
                 let folder = role.path.join("handlers");
                 let names = roles::files_below(&folder);
-                self.out.push(roles::no_file(
-                    self.resolver,
-                    name,
-                    &folder,
-                    &names,
-                    call.place_of("handlers_from"),
-                ));
+                self.out.push(roles::no_file(self.resolver, name, &folder, &names, call.at));
             }
             return;
         };

@@ -267,14 +267,18 @@ impl Walk {
         self.out.lookups.push((name.into(), first.span.start));
         if registry::lookup(name).is_none() {
             self.out.problems.push(
-                TemplateError::no_such("lookup", name, registry::near_lookup(name)).or_offset(first.span.clone()),
+                TemplateError::no_such("lookup", name, registry::near_lookup(name))
+                    .or_offset(first.span.clone()),
             );
         }
     }
 }
 
+/// A name, where it stands, and what is read below it.
+type Chain<'e> = (Arc<str>, &'e Ex, Vec<Arc<str>>);
+
 /// `a.b['c']` as name, the expression of the name, and path.
-fn chain(ex: &Ex) -> Option<(Arc<str>, &Ex, Vec<Arc<str>>)> {
+fn chain(ex: &Ex) -> Option<Chain<'_>> {
     match &ex.kind {
         Expr::Name(name) => Some((Arc::clone(name), ex, Vec::new())),
         Expr::Attr(of, name) => {

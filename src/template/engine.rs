@@ -30,18 +30,24 @@ const MAX_NESTED: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Templates(Arc<Inner>);
 
+/// Compiled texts by text.
+type Programs = HashMap<Arc<str>, Arc<Program>>;
+
+/// A scope with the values its variables had so far.
+type Known = (Arc<dyn Scope>, HashMap<Arc<str>, Value>);
+
 /// The shared part of [`Templates`].
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) options: Options,
-    compiled: RwLock<HashMap<Mode, HashMap<Arc<str>, Arc<Program>>>>,
+    compiled: RwLock<HashMap<Mode, Programs>>,
 }
 
 /// Values and the way so far during one outermost call on one thread.
 #[derive(Default)]
 struct Pass {
     /// By address of the scope, which is kept alive so that the address stays its own.
-    values: HashMap<usize, (Arc<dyn Scope>, HashMap<Arc<str>, Value>)>,
+    values: HashMap<usize, Known>,
     path: Vec<Step>,
 }
 
@@ -138,7 +144,12 @@ impl Inner {
     }
 
     /// The value of a node: text is rendered, lists and mappings stay lazy.
-    pub(super) fn value_of(self: &Arc<Self>, place: Place, scope: &Arc<dyn Scope>, name: &Arc<str>) -> R<Value> {
+    pub(super) fn value_of(
+        self: &Arc<Self>,
+        place: Place,
+        scope: &Arc<dyn Scope>,
+        name: &Arc<str>,
+    ) -> R<Value> {
         let node = place.node();
         Ok(match &node.value {
             Yaml::Null => Value::from(()),
@@ -152,27 +163,43 @@ impl Inner {
                 let (s, span) = (Arc::clone(s), node.span);
                 self.nested(&s, span, scope, name)?
             }
-            Yaml::Seq(_) => {
-                Value::from_object(LazyList(Lazy::new(Arc::clone(self), Arc::clone(scope), place, Arc::clone(name))))
-            }
-            Yaml::Map(_) => {
-                Value::from_object(LazyMap(Lazy::new(Arc::clone(self), Arc::clone(scope), place, Arc::clone(name))))
-            }
+            Yaml::Seq(_) => Value::from_object(LazyList(Lazy::new(
+                Arc::clone(self),
+                Arc::clone(scope),
+                place,
+                Arc::clone(name),
+            ))),
+            Yaml::Map(_) => Value::from_object(LazyMap(Lazy::new(
+                Arc::clone(self),
+                Arc::clone(scope),
+                place,
+                Arc::clone(name),
+            ))),
         })
     }
 
     fn open(&self, sealed: &str, at: Span) -> R<Value> {
         let Some(open) = &self.options.vault else {
-            return Err(TemplateError::new(ErrorKind::Vault, "a `!vault` value is used but no vault password is given")
-                .or_at(Some(at)));
+            return Err(TemplateError::new(
+                ErrorKind::Vault,
+                "a `!vault` value is used but no vault password is given",
+            )
+            .or_at(Some(at)));
         };
-        open(sealed)
-            .map(Value::from)
-            .map_err(|why| TemplateError::new(ErrorKind::Vault, format!("the `!vault` value cannot be opened: {why}")).or_at(Some(at)))
+        open(sealed).map(Value::from).map_err(|why| {
+            TemplateError::new(ErrorKind::Vault, format!("the `!vault` value cannot be opened: {why}"))
+                .or_at(Some(at))
+        })
     }
 
     /// Renders the text of a variable while something else is being rendered.
-    fn nested(self: &Arc<Self>, text: &Arc<str>, at: Span, scope: &Arc<dyn Scope>, name: &Arc<str>) -> R<Value> {
+    fn nested(
+        self: &Arc<Self>,
+        text: &Arc<str>,
+        at: Span,
+        scope: &Arc<dyn Scope>,
+        name: &Arc<str>,
+    ) -> R<Value> {
         let _pass = PassGuard::enter();
         let (key, id) = (address(scope), text.as_ptr() as usize);
         PASS.with_borrow_mut(|pass| {
@@ -242,7 +269,7 @@ impl Inner {
             let options = from.options.clone();
             let shown = candidate.display().to_string();
             let program = self
-                .compile(&text, &shown, &Mode::File(options.clone()))
+                .compile(&text, &shown, &Mode::File(Box::new(options.clone())))
                 .map_err(|e| e.or_file(&shown))?;
             let folder = candidate.parent().map(Path::to_owned);
             return Ok(Some((program, FileContext { name: shown, folder, options })));
@@ -263,13 +290,9 @@ impl Inner {
         let (text, options) = options.with_header(text).map_err(|e| e.or_file(&shown))?;
         let newline = options.newline_sequence.clone();
         let result = (|| {
-            let program = self.compile(text, &shown, &Mode::File(options.clone()))?;
+            let program = self.compile(text, &shown, &Mode::File(Box::new(options.clone())))?;
             let mut cx = Cx::new(Arc::clone(self), Arc::clone(scope));
-            cx.file = FileContext {
-                name: shown.clone(),
-                folder: path.parent().map(Path::to_owned),
-                options,
-            };
+            cx.file = FileContext { name: shown.clone(), folder: path.parent().map(Path::to_owned), options };
             cx.render(&program)?.finish_text()
         })();
         let out = result.map_err(|e| suggest(e, scope.as_ref()).or_file(&shown))?;
@@ -293,10 +316,6 @@ impl Templates {
     #[must_use]
     pub fn new(options: Options) -> Self {
         Self(Arc::new(Inner { options, compiled: RwLock::default() }))
-    }
-
-    pub(super) fn inner(&self) -> &Arc<Inner> {
-        &self.0
     }
 
     fn finish(result: R<Value>, at: Option<Span>, scope: &Arc<dyn Scope>) -> R<Value> {
@@ -388,10 +407,16 @@ impl Templates {
             Yaml::Null => return Ok(true),
             Yaml::Str(s) if s.trim().is_empty() => return Ok(true),
             Yaml::Str(s) | Yaml::Unsafe(s) => self.condition_text(s, scope),
-            Yaml::Int(_) | Yaml::Float(_) => Ok(self.0.value_of(Place::of(Arc::new(node.clone())), scope, &"".into())?),
-            _ => Err(TemplateError::new(ErrorKind::Condition, "a condition is text or a boolean, not a list or mapping")),
+            Yaml::Int(_) | Yaml::Float(_) => {
+                Ok(self.0.value_of(Place::of(Arc::new(node.clone())), scope, &"".into())?)
+            }
+            _ => Err(TemplateError::new(
+                ErrorKind::Condition,
+                "a condition is text or a boolean, not a list or mapping",
+            )),
         };
-        let value = result.and_then(super::values::defined).map_err(|e| suggest(e, scope.as_ref()).or_at(at))?;
+        let value =
+            result.and_then(super::values::defined).map_err(|e| suggest(e, scope.as_ref()).or_at(at))?;
         if is_unknown(&value) {
             return Err(unknown_error().or_at(at));
         }
@@ -413,6 +438,19 @@ impl Templates {
         .or_at(at))
     }
 
+    /// The text that a variable named alone in braces has in YAML, if it is no template itself.
+    fn written_text(&self, text: &str, scope: &Arc<dyn Scope>) -> R<Option<Arc<str>>> {
+        let program = self.0.compile(text, "", &Mode::Playbook)?;
+        let Some(name) = render::sole_name(&program) else { return Ok(None) };
+        Ok(match scope.get(name) {
+            Some(Var::Yaml(node)) => match &node.value {
+                Yaml::Str(s) if !template_text(s) => Some(Arc::clone(s)),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
     fn condition_text(&self, text: &str, scope: &Arc<dyn Scope>) -> R<Value> {
         if !template_text(text) {
             return self.0.run(text, &Mode::Expression, scope);
@@ -424,6 +462,10 @@ impl Templates {
             return self.0.run(text, &Mode::Expression, scope);
         }
         let value = self.0.run(text, &Mode::Playbook, scope)?;
+        // `when: "{{ check }}"` with `check: "a == 1"` written in YAML: what it gives is an expression.
+        if let Some(made) = self.written_text(text, scope)? {
+            return self.0.run(&made, &Mode::Expression, scope);
+        }
         match value.as_str() {
             Some("True" | "true") => Ok(Value::from(true)),
             Some("False" | "false") => Ok(Value::from(false)),
@@ -490,7 +532,8 @@ impl Templates {
     pub fn check_file(&self, text: &str, name: &Path, options: FileOptions) -> R<super::References> {
         let shown = name.display().to_string();
         let (text, options) = options.with_header(text).map_err(|e| e.or_file(&shown))?;
-        let program = self.0.compile(text, &shown, &Mode::File(options)).map_err(|e| e.or_file(&shown))?;
+        let program =
+            self.0.compile(text, &shown, &Mode::File(Box::new(options))).map_err(|e| e.or_file(&shown))?;
         Ok(super::check::references(&program))
     }
 }

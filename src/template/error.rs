@@ -165,11 +165,6 @@ impl TemplateError {
     pub(super) fn is_undefined(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Undefined { .. })
     }
-
-    pub(super) fn prefixed(mut self, prefix: &str) -> Self {
-        self.0.message = format!("{prefix}: {}", self.0.message);
-        self
-    }
 }
 
 /// The name nearest to `wanted`, if one is near enough to be a likely typing error.

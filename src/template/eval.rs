@@ -14,11 +14,19 @@ use super::marks::{is_missing, is_unknown, missing, omit, unknown, why_missing};
 use super::objects::{LoopState, Macro, Module};
 use super::output::Output;
 use super::program::{Arg, Binary, Ex, Expr, Relation, Target};
-use super::values::{compare, contains, defined, equal, int, item, items, mutable, pairs, text, truth, type_name};
+use super::values::{
+    compare, contains, defined, equal, int, item, items, mutable, pairs, text, truth, type_name,
+};
 use super::{Scope, methods, operators, registry};
 
 /// Variables that a template set; shared with macros that were written where they are visible.
 pub(super) type Frame = Arc<Mutex<Vec<(Arc<str>, Value)>>>;
+
+/// The statements of a block.
+pub(super) type Body = Arc<Vec<super::program::Stmt>>;
+
+/// Named arguments.
+pub(super) type Named = Vec<(Arc<str>, Value)>;
 
 /// The state of rendering one text.
 pub(super) struct Cx {
@@ -29,7 +37,7 @@ pub(super) struct Cx {
     /// Text for `Expr::Captured`.
     pub(super) captured: Option<Value>,
     /// Blocks by name, most derived first.
-    pub(super) blocks: Vec<(Arc<str>, Vec<Arc<Vec<super::program::Stmt>>>)>,
+    pub(super) blocks: Vec<(Arc<str>, Vec<Body>)>,
     /// The block being rendered and how many levels up, for `super()`.
     pub(super) in_block: Option<(Arc<str>, usize)>,
     /// What includes of this template obey and where it lies.
@@ -178,7 +186,11 @@ impl Cx {
                 let left = self.eval(a)?;
                 if is_unknown(&left) {
                     let right = self.eval(b)?;
-                    return Ok(if !is_unknown(&right) && !truth(&right)? { Value::from(false) } else { left });
+                    return Ok(if !is_unknown(&right) && !truth(&right)? {
+                        Value::from(false)
+                    } else {
+                        left
+                    });
                 }
                 if truth(&left).map_err(|err| err.or_offset(a.span.clone()))? { self.eval(b)? } else { left }
             }
@@ -310,7 +322,7 @@ impl Cx {
     }
 
     /// Evaluates arguments, spread ones included.
-    pub(super) fn arguments(&mut self, args: &[Arg]) -> R<(Vec<Value>, Vec<(Arc<str>, Value)>)> {
+    pub(super) fn arguments(&mut self, args: &[Arg]) -> R<(Vec<Value>, Named)> {
         let mut positional = Vec::with_capacity(args.len());
         let mut named = Vec::new();
         for arg in args {
@@ -521,8 +533,10 @@ fn put(parent: &Value, key: Value, value: Value) {
 }
 
 fn no_attribute(of: &Value, name: &str) -> TemplateError {
-    let mut error =
-        TemplateError::undefined(name, format!("`{name}` is undefined: a value of type '{}' has no such attribute", type_name(of)));
+    let mut error = TemplateError::undefined(
+        name,
+        format!("`{name}` is undefined: a value of type '{}' has no such attribute", type_name(of)),
+    );
     if of.kind() == ValueKind::Map {
         error = TemplateError::undefined(name, format!("`{name}` is undefined: the mapping has no such key"));
         if let Ok(keys) = items(of) {

@@ -12,7 +12,7 @@ use super::eval::Cx;
 use super::marks::missing;
 use super::objects::{Cycler, Joiner, namespace};
 use super::registry::{Args, Row};
-use super::values::{int, items, list, pairs, text};
+use super::values::{int, items, list, pairs};
 use super::{filters, lookups};
 
 pub(super) const TABLE: &[Row] = &[
@@ -118,7 +118,8 @@ fn joiner(_: &mut Cx, a: &Args) -> R<Value> {
 
 /// Filler text; always the same, so that a second run changes nothing.
 fn lipsum(_: &mut Cx, a: &Args) -> R<Value> {
-    const SENTENCE: &str = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt.";
+    const SENTENCE: &str =
+        "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt.";
     let paragraphs = usize::try_from(a.int_or(0, 5)?.clamp(0, 1000)).unwrap_or(0);
     let html = a.flag(1, true)?;
     let paragraph = [SENTENCE; 3].join(" ");
@@ -126,9 +127,4 @@ fn lipsum(_: &mut Cx, a: &Args) -> R<Value> {
         .map(|_| if html { format!("<p>{paragraph}</p>") } else { paragraph.clone() })
         .collect();
     Ok(Value::from(all.join(if html { "\n" } else { "\n\n" })))
-}
-
-/// Text of a value; shared by families that show names.
-pub(super) fn shown(value: &Value) -> R<String> {
-    text(value)
 }

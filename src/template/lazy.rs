@@ -110,7 +110,10 @@ impl LazyMap {
     fn position(&self, key: &Value) -> Option<usize> {
         let mapping = self.mapping();
         let Some(text) = key.as_str() else {
-            return mapping.entries.iter().position(|e| e.key.as_str().is_none() && key_value(&e.key) == *key);
+            return mapping
+                .entries
+                .iter()
+                .position(|e| e.key.as_str().is_none() && key_value(&e.key) == *key);
         };
         if mapping.entries.len() <= 8 {
             return mapping.entries.iter().position(|e| e.key.as_str() == Some(text));

@@ -14,6 +14,7 @@ use crate::source::Node;
 
 mod check;
 mod containers;
+mod convert;
 mod engine;
 mod error;
 mod eval;
@@ -36,10 +37,11 @@ mod tests;
 mod values;
 
 pub use check::{Reference, References};
+pub use convert::{from_json, to_json};
 pub use engine::Templates;
 pub use error::{ErrorDetail, ErrorKind, Rendering, TemplateError};
-pub use file::FileOptions;
 pub(crate) use file::FileContext;
+pub use file::FileOptions;
 pub use marks::{is_omit, is_unknown, omit, unknown};
 
 /// A variable as it is stored.

@@ -120,7 +120,10 @@ impl Object for LoopState {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let length = self.all.len();
         let beyond = |what: &str| {
-            missing(TemplateError::undefined(what, format!("`loop.{what}` is undefined: there is no such item")))
+            missing(TemplateError::undefined(
+                what,
+                format!("`loop.{what}` is undefined: there is no such item"),
+            ))
         };
         Some(match key.as_str()? {
             "index" => Value::from(self.index0 + 1),
@@ -155,7 +158,8 @@ impl Object for Cycler {
     }
 
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        (key.as_str() == Some("current")).then(|| self.all[self.at.load(Ordering::Relaxed) % self.all.len()].clone())
+        (key.as_str() == Some("current"))
+            .then(|| self.all[self.at.load(Ordering::Relaxed) % self.all.len()].clone())
     }
 }
 
@@ -191,7 +195,11 @@ pub(super) fn method(of: &Value, name: &str, _args: &[Value]) -> Option<R<Value>
 /// Calls one of the small objects; `None` when it is another kind of value.
 pub(super) fn call(of: &Value) -> Option<R<Value>> {
     let joiner = of.downcast_object_ref::<Joiner>()?;
-    Some(Ok(if joiner.used.fetch_add(1, Ordering::Relaxed) == 0 { Value::from("") } else { joiner.separator.clone() }))
+    Some(Ok(if joiner.used.fetch_add(1, Ordering::Relaxed) == 0 {
+        Value::from("")
+    } else {
+        joiner.separator.clone()
+    }))
 }
 
 /// `namespace(a=1)`.

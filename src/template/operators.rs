@@ -100,7 +100,9 @@ fn integers(operator: Binary, x: i128, y: i128) -> R<Value> {
         Binary::Sub => x.checked_sub(y),
         Binary::Mul => x.checked_mul(y),
         Binary::Div => return Ok(Value::from(x as f64 / y as f64)),
-        Binary::FloorDiv => x.checked_div(y).map(|q| if (x % y != 0) && ((x < 0) != (y < 0)) { q - 1 } else { q }),
+        Binary::FloorDiv => {
+            x.checked_div(y).map(|q| if (x % y != 0) && ((x < 0) != (y < 0)) { q - 1 } else { q })
+        }
         Binary::Rem => x.checked_rem(y).map(|r| if r != 0 && ((r < 0) != (y < 0)) { r + y } else { r }),
         Binary::Pow if y < 0 => {
             if x == 0 {
@@ -138,18 +140,78 @@ pub(super) fn negate(value: &Value) -> R<Value> {
     if let Some(number) = as_int(value) {
         return number.checked_neg().map(int).ok_or_else(too_big);
     }
-    as_float(value)
-        .map(|f| Value::from(-f))
-        .ok_or_else(|| TemplateError::of_type(format!("bad operand type for unary -: '{}'", type_name(value))))
+    as_float(value).map(|f| Value::from(-f)).ok_or_else(|| {
+        TemplateError::of_type(format!("bad operand type for unary -: '{}'", type_name(value)))
+    })
 }
 
 /// `'%s' % values`.
 fn percent(template: &str, values: &Value) -> R<Value> {
     let args = if values.is_tuple() { items(values)? } else { vec![values.clone()] };
+    printf(template, args)
+}
+
+/// Python's printf-style formatting.
+///
+/// # Errors
+/// A format that does not fit its values.
+pub(super) fn printf(template: &str, args: Vec<Value>) -> R<Value> {
+    let (template, args) = with_repr(template, args)?;
     let args = args.into_iter().map(shown).collect::<R<Vec<_>>>()?;
-    format(FormatStyle::Printf, template, &args)
-        .map(Value::from)
-        .map_err(|e| TemplateError::value(format!("the text cannot be formatted: {}", e.detail().unwrap_or("bad format"))))
+    format(FormatStyle::Printf, &template, &args).map(Value::from).map_err(|e| {
+        TemplateError::value(format!("the text cannot be formatted: {}", e.detail().unwrap_or("bad format")))
+    })
+}
+
+/// Makes `%r` of what the formatter underneath knows: `%s` of the value's `repr`.
+fn with_repr(template: &str, mut args: Vec<Value>) -> R<(String, Vec<Value>)> {
+    if !template.contains('r') {
+        return Ok((template.to_owned(), args));
+    }
+    let mut out = String::with_capacity(template.len());
+    let mut chars = template.chars().peekable();
+    let mut next = 0;
+    while let Some(c) = chars.next() {
+        out.push(c);
+        if c != '%' {
+            continue;
+        }
+        while let Some(c) = chars.next() {
+            match c {
+                '%' => {
+                    out.push(c);
+                    break;
+                }
+                '*' => next += 1,
+                'r' => {
+                    out.push('s');
+                    if let Some(arg) = args.get_mut(next) {
+                        *arg = Value::from(super::values::repr(arg)?);
+                    }
+                    next += 1;
+                    break;
+                }
+                c if c.is_ascii_alphabetic() && !matches!(c, 'h' | 'l' | 'L') => {
+                    out.push(c);
+                    next += 1;
+                    break;
+                }
+                '(' => {
+                    out.push(c);
+                    for c in chars.by_ref() {
+                        out.push(c);
+                        if c == ')' {
+                            break;
+                        }
+                    }
+                    continue;
+                }
+                _ => {}
+            }
+            out.push(c);
+        }
+    }
+    Ok((out, args))
 }
 
 /// A value in the form in which the formatter shows it as Python would.

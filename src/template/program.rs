@@ -37,7 +37,11 @@ pub(super) enum Expr {
     And(Box<Ex>, Box<Ex>),
     Or(Box<Ex>, Box<Ex>),
     Compare(Box<Ex>, Vec<(Relation, Ex)>),
-    If { test: Box<Ex>, yes: Box<Ex>, no: Option<Box<Ex>> },
+    If {
+        test: Box<Ex>,
+        yes: Box<Ex>,
+        no: Option<Box<Ex>>,
+    },
     Filter(&'static Builtin, Vec<Arg>),
     Test(&'static Builtin, Vec<Arg>),
     Call(Box<Ex>, Vec<Arg>),
@@ -115,9 +119,6 @@ pub(super) struct MacroDef {
     /// Name and, if it has one, default.
     pub(super) params: Vec<(Arc<str>, Option<Ex>)>,
     pub(super) body: Vec<Stmt>,
-    pub(super) uses_caller: bool,
-    /// Name of the template it was written in, for errors.
-    pub(super) file: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -159,7 +160,7 @@ pub(super) enum Mode {
     /// A bare expression, as in `when`.
     Expression,
     /// A template file.
-    File(super::FileOptions),
+    File(Box<super::FileOptions>),
 }
 
 /// Compiles a text.
@@ -167,7 +168,14 @@ pub(super) enum Mode {
 /// # Errors
 /// Syntax. Unknown filters and tests are `problems` of the program.
 pub(super) fn compile(text: &str, name: &str, mode: &Mode) -> R<Program> {
-    let mut lower = Lower { text, file: name.into(), keep_backslashes: false, raw: *mode == Mode::Playbook, expression: *mode == Mode::Expression, problems: Vec::new() };
+    let mut lower = Lower {
+        text,
+        file: name.into(),
+        keep_backslashes: false,
+        raw: *mode == Mode::Playbook,
+        expression: *mode == Mode::Expression,
+        problems: Vec::new(),
+    };
     let body = match mode {
         Mode::Expression => {
             let trimmed = text.trim();
@@ -191,11 +199,7 @@ pub(super) fn compile(text: &str, name: &str, mode: &Mode) -> R<Program> {
 }
 
 fn playbook_syntax() -> R<SyntaxConfig> {
-    SyntaxConfig::builder()
-        .trim_blocks(true)
-        .keep_trailing_newline(true)
-        .build()
-        .map_err(syntax)
+    SyntaxConfig::builder().trim_blocks(true).keep_trailing_newline(true).build().map_err(syntax)
 }
 
 pub(super) fn syntax(error: minijinja::Error) -> TemplateError {
@@ -307,17 +311,12 @@ impl Lower<'_> {
             .iter()
             .enumerate()
             .map(|(at, arg)| {
-                let default = at.checked_sub(first_default).and_then(|d| m.defaults.get(d)).map(|e| self.expr(e));
+                let default =
+                    at.checked_sub(first_default).and_then(|d| m.defaults.get(d)).map(|e| self.expr(e));
                 (name_of(arg).unwrap_or_else(|| "".into()), default)
             })
             .collect();
-        MacroDef {
-            name: m.name.into(),
-            params,
-            body: self.body(&m.body),
-            uses_caller: true,
-            file: Arc::clone(&self.file),
-        }
+        MacroDef { name: m.name.into(), params, body: self.body(&m.body) }
     }
 
     fn target(&mut self, e: &ast::Expr<'_>) -> Target {
@@ -364,17 +363,15 @@ impl Lower<'_> {
     }
 
     fn constant(&self, value: &Value, span: &Range<u32>) -> Value {
-        if self.keep_backslashes && value.kind() == ValueKind::String {
-            if let Some(written) = self.text.get(span.start as usize..span.end as usize) {
-                let quote = written.chars().next().filter(|c| matches!(c, '\'' | '"'));
-                if let Some(quote) = quote
-                    && written.contains('\\')
-                    && let Some(inner) = written.strip_prefix(quote).and_then(|w| w.strip_suffix(quote))
-                    && !inner.replace("\\\\", "").replace(&format!("\\{quote}"), "").contains(quote)
-                {
-                    return Value::from(inner);
-                }
-            }
+        if self.keep_backslashes
+            && value.kind() == ValueKind::String
+            && let Some(written) = self.text.get(span.start as usize..span.end as usize)
+            && let Some(quote) = written.chars().next().filter(|c| matches!(c, '\'' | '"'))
+            && written.contains('\\')
+            && let Some(inner) = written.strip_prefix(quote).and_then(|w| w.strip_suffix(quote))
+            && !inner.replace("\\\\", "").replace(&format!("\\{quote}"), "").contains(quote)
+        {
+            return Value::from(inner);
         }
         value.clone()
     }
@@ -389,7 +386,11 @@ impl Lower<'_> {
             },
             ast::Expr::Slice(s) => Expr::Slice(
                 self.boxed(&s.expr),
-                [self.optional(s.start.as_ref()), self.optional(s.stop.as_ref()), self.optional(s.step.as_ref())],
+                [
+                    self.optional(s.start.as_ref()),
+                    self.optional(s.stop.as_ref()),
+                    self.optional(s.step.as_ref()),
+                ],
             ),
             ast::Expr::UnaryOp(u) => match u.op {
                 ast::UnaryOpKind::Not => Expr::Not(self.boxed(&u.expr)),

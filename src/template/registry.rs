@@ -11,7 +11,7 @@ use minijinja::value::ValueKind;
 use super::error::{R, TemplateError, near};
 use super::eval::Cx;
 use super::marks::{is_unknown, why_missing};
-use super::values::{as_float, as_int, length, text, truth, type_name};
+use super::values::{as_float, as_int, text, truth, type_name};
 use super::{filters, functions, lookups, tests};
 
 type Run = fn(&mut Cx, &Args) -> R<Value>;
@@ -135,7 +135,11 @@ impl Args {
 
     pub(super) fn required(&self, at: usize) -> R<&Value> {
         self.get(at).ok_or_else(|| {
-            TemplateError::arguments(format!("`{}` needs the argument `{}`", self.builtin.name, self.label(at)))
+            TemplateError::arguments(format!(
+                "`{}` needs the argument `{}`",
+                self.builtin.name,
+                self.label(at)
+            ))
         })
     }
 
@@ -209,11 +213,6 @@ impl Args {
 
     pub(super) fn named(&self, name: &str) -> Option<&Value> {
         self.named.iter().find(|(n, _)| **n == *name).map(|(_, v)| v)
-    }
-
-    /// True when the value is a list of at least one item.
-    pub(super) fn is_filled(value: &Value) -> bool {
-        length(value).is_ok_and(|l| l > 0)
     }
 }
 

@@ -9,7 +9,7 @@ use minijinja::value::ValueKind;
 
 use super::containers::{Dict, Map};
 use super::error::{ErrorKind, R, TemplateError};
-use super::eval::{Cx, Frame, in_frame, too_deep};
+use super::eval::{Cx, Frame, too_deep};
 use super::marks::{is_missing, is_unknown, missing, unknown};
 use super::objects::{LoopState, Macro, Module};
 use super::output::Output;
@@ -116,7 +116,9 @@ impl Cx {
                     self.collect_blocks(no);
                 }
                 Stmt::For(l) => self.collect_blocks(&l.body),
-                Stmt::With(_, body) | Stmt::Group(body) | Stmt::FilterBlock(_, body) => self.collect_blocks(body),
+                Stmt::With(_, body) | Stmt::Group(body) | Stmt::FilterBlock(_, body) => {
+                    self.collect_blocks(body)
+                }
                 _ => {}
             }
         }
@@ -180,7 +182,10 @@ impl Cx {
             Stmt::Block(name, _) => self.block(name, 0)?,
             // Only valid at the top, where `program` has handled it.
             Stmt::Extends(_) => {
-                return Err(TemplateError::new(ErrorKind::Syntax, "`extends` must stand at the top of a template"));
+                return Err(TemplateError::new(
+                    ErrorKind::Syntax,
+                    "`extends` must stand at the top of a template",
+                ));
             }
             Stmt::Include { name, ignore_missing } => self.include(name, *ignore_missing)?,
             Stmt::Import(name, target) => {
@@ -346,7 +351,10 @@ impl Cx {
             }
             tried.push(format!("`{name}`"));
         }
-        Err(TemplateError::new(ErrorKind::TemplateNotFound, format!("no template {} found", tried.join(" or "))))
+        Err(TemplateError::new(
+            ErrorKind::TemplateNotFound,
+            format!("no template {} found", tried.join(" or ")),
+        ))
     }
 
     fn include(&mut self, name: &Ex, ignore_missing: bool) -> R<()> {
@@ -382,7 +390,11 @@ impl Cx {
 
     fn make_macro(&mut self, def: &Arc<MacroDef>) -> Value {
         self.shared.extend(self.frames.iter().cloned());
-        Value::from_object(Macro { def: Arc::clone(def), frames: self.frames.clone(), file: self.file.clone() })
+        Value::from_object(Macro {
+            def: Arc::clone(def),
+            frames: self.frames.clone(),
+            file: self.file.clone(),
+        })
     }
 
     fn call_with_caller(&mut self, call: &Ex, caller: Value) -> R<Value> {
@@ -413,9 +425,10 @@ impl Cx {
         let outer_block = self.in_block.take();
         let result = self.deeper(|cx| {
             for (name, default) in &def.params {
-                let given = positional.next().filter(|v| !is_missing(v) || default.is_none()).or_else(|| {
-                    named.iter().position(|(n, _)| n == name).map(|at| named.remove(at).1)
-                });
+                let given = positional
+                    .next()
+                    .filter(|v| !is_missing(v) || default.is_none())
+                    .or_else(|| named.iter().position(|(n, _)| n == name).map(|at| named.remove(at).1));
                 let value = match (given, default) {
                     (Some(value), _) => value,
                     (None, Some(default)) => cx.eval(default)?,
@@ -447,6 +460,14 @@ pub(super) fn expression_value(program: &Program, cx: &mut Cx) -> R<Value> {
     match program.body.first() {
         Some(Stmt::Emit(ex)) => cx.eval(ex),
         _ => Ok(Value::from(())),
+    }
+}
+
+/// The name, when a text is nothing but one name in braces.
+pub(super) fn sole_name(program: &Program) -> Option<&str> {
+    match &program.body[..] {
+        [Stmt::Emit(Ex { kind: super::program::Expr::Name(name), .. })] => Some(name),
+        _ => None,
     }
 }
 
@@ -482,9 +503,4 @@ impl Drop for Cx {
             frame.lock().unwrap_or_else(|e| e.into_inner()).clear();
         }
     }
-}
-
-/// Reads a name set at the top of a template.
-pub(super) fn top_level(cx: &Cx, name: &str) -> Option<Value> {
-    cx.frames.first().and_then(|frame| in_frame(frame, name))
 }

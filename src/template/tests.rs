@@ -65,7 +65,9 @@ pub(super) const TABLE: &[Row] = &[
     Row("all", "value", all),
     Row("nan", "value", |_, a| yes(as_float(a.value()?).is_some_and(f64::is_nan))),
     Row("failed failure", "result", |_, a| flag(a, "failed")),
-    Row("succeeded success successful", "result", |_, a| flag(a, "failed").map(|v| Value::from(!v.is_true()))),
+    Row("succeeded success successful", "result", |_, a| {
+        flag(a, "failed").map(|v| Value::from(!v.is_true()))
+    }),
     Row("changed change", "result", changed),
     Row("skipped skip", "result", |_, a| flag(a, "skipped")),
     Row("reachable", "result", |_, a| flag(a, "unreachable").map(|v| Value::from(!v.is_true()))),
@@ -82,7 +84,9 @@ pub(super) const TABLE: &[Row] = &[
     Row("same_file is_same_file", "path other", same_file),
     Row("mount is_mount", "path", mount),
     Row("uri", "value schemes", |_, a| uri(a, &["://"])),
-    Row("url", "value schemes", |_, a| uri(a, &["http://", "https://", "ftp://", "ftps://", "ssh://", "git://"])),
+    Row("url", "value schemes", |_, a| {
+        uri(a, &["http://", "https://", "ftp://", "ftps://", "ssh://", "git://"])
+    }),
     Row("urn", "value", |_, a| yes(a.text()?.to_lowercase().starts_with("urn:"))),
     Row("vault_encrypted", "value", |_, a| yes(a.text()?.starts_with("$ANSIBLE_VAULT;"))),
     Row("ip ip_address", "value", |_, a| net(a, |v4, v6| v4 || v6)),
@@ -98,10 +102,8 @@ fn yes(value: bool) -> R<Value> {
 
 fn sameas(_: &mut Cx, a: &Args) -> R<Value> {
     let (x, y) = (a.value()?, a.required(1)?);
-    if let (Some(x), Some(y)) = (x.as_object(), y.as_object()) {
-        return yes(x.is_same_object(y));
-    }
-    yes(x.kind() == y.kind() && equal(x, y)?)
+    // Python compares identity; for data the nearest sense of it is the same type and value.
+    yes(x.kind() == y.kind() && x.is_integer() == y.is_integer() && equal(x, y)?)
 }
 
 fn divisible(_: &mut Cx, a: &Args) -> R<Value> {
@@ -118,7 +120,9 @@ fn cased(s: &str, wanted: fn(char) -> bool, unwanted: fn(char) -> bool) -> bool 
 
 fn truthy(_: &mut Cx, a: &Args) -> R<Value> {
     let value = a.value()?;
-    if a.flag(1, false)? && let Some(known) = boolean(value) {
+    if a.flag(1, false)?
+        && let Some(known) = boolean(value)
+    {
         return yes(known);
     }
     truth(value).map(Value::from)
@@ -193,9 +197,7 @@ fn semantic(version: &str) -> Option<(Vec<u128>, bool, Vec<Part>)> {
     let (core, pre) = version.split_once('-').map_or((version, None), |(c, p)| (c, Some(p)));
     let numbers = core.split('.').map(|n| n.parse().ok()).collect::<Option<Vec<u128>>>()?;
     let parts = pre.map_or_else(Vec::new, |pre| {
-        pre.split('.')
-            .map(|p| p.parse().map_or_else(|_| Part::Text(p.to_owned()), Part::Number))
-            .collect()
+        pre.split('.').map(|p| p.parse().map_or_else(|_| Part::Text(p.to_owned()), Part::Number)).collect()
     });
     Some((numbers, pre.is_none(), parts))
 }
@@ -211,7 +213,9 @@ fn pep440(version: &str) -> (Vec<u128>, i32, u128) {
     }
     let tail = version[end..].trim_start_matches(['.', '-', '_']);
     let number = |s: &str| s.trim_start_matches(['.', '-', '_']).parse().unwrap_or(0);
-    for (prefix, rank) in [("dev", -4), ("alpha", -3), ("a", -3), ("beta", -2), ("b", -2), ("rc", -1), ("c", -1), ("post", 1)] {
+    for (prefix, rank) in
+        [("dev", -4), ("alpha", -3), ("a", -3), ("beta", -2), ("b", -2), ("rc", -1), ("c", -1), ("post", 1)]
+    {
         if let Some(rest) = tail.strip_prefix(prefix) {
             return (numbers, rank, number(rest));
         }
@@ -292,11 +296,7 @@ fn field(result: &Value, name: &str) -> R<Option<Value>> {
 
 fn result(a: &Args) -> R<&Value> {
     let value = a.value()?;
-    if is_map(value) {
-        Ok(value)
-    } else {
-        Err(a.wrong(0, "the result of a task (a dictionary)", value))
-    }
+    if is_map(value) { Ok(value) } else { Err(a.wrong(0, "the result of a task (a dictionary)", value)) }
 }
 
 fn flag(a: &Args, name: &str) -> R<Value> {

@@ -69,9 +69,7 @@ pub(super) fn valid(value: Value) -> R<Value> {
 /// Wraps an error so that a lazy object can hand it out as a value.
 pub(super) fn invalid(error: TemplateError) -> Value {
     let text = error.message.clone();
-    Value::from(
-        minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, text).with_source(error),
-    )
+    Value::from(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, text).with_source(error))
 }
 
 /// The error of an undefined value, else the value.
@@ -90,10 +88,7 @@ pub(super) fn items(value: &Value) -> R<Vec<Value>> {
     if let Some(list) = value.downcast_object_ref::<Vec<Value>>() {
         return Ok(list.clone());
     }
-    if !matches!(
-        value.kind(),
-        ValueKind::Seq | ValueKind::Iterable | ValueKind::Map | ValueKind::String
-    ) {
+    if !matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::Map | ValueKind::String) {
         return Err(TemplateError::of_type(format!("'{}' object is not iterable", type_name(value))));
     }
     match value.try_iter() {
@@ -239,7 +234,10 @@ pub(super) fn repr(value: &Value) -> R<String> {
 
 fn repr_into(value: &Value, out: &mut String, depth: usize) -> R<()> {
     if depth > 100 {
-        return Err(TemplateError::new(super::error::ErrorKind::Depth, "a value is nested too deep to be shown"));
+        return Err(TemplateError::new(
+            super::error::ErrorKind::Depth,
+            "a value is nested too deep to be shown",
+        ));
     }
     match value.kind() {
         ValueKind::None => out.push_str("None"),
@@ -506,10 +504,10 @@ fn plain_at(value: Value, depth: usize) -> R<Value> {
 
 fn is_plain(value: &Value) -> bool {
     match value.kind() {
-        ValueKind::Map => value
-            .downcast_object_ref::<Map>()
-            .is_some_and(|map| map.values().all(is_plain)),
-        ValueKind::Seq => value.downcast_object_ref::<Vec<Value>>().is_some_and(|list| list.iter().all(is_plain)),
+        ValueKind::Map => value.downcast_object_ref::<Map>().is_some_and(|map| map.values().all(is_plain)),
+        ValueKind::Seq => {
+            value.downcast_object_ref::<Vec<Value>>().is_some_and(|list| list.iter().all(is_plain))
+        }
         ValueKind::Iterable | ValueKind::Plain | ValueKind::Undefined | ValueKind::Invalid => false,
         _ => true,
     }

@@ -27,7 +27,7 @@ pub use store::{Lazy, Store, StoreParts};
 pub use table::{Table, key_text};
 
 /// Variables written in one place (`vars:` of a task, a role's defaults, a vars file), in the order written.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Layer {
     pub entries: Vec<(Arc<str>, Arc<Node>)>,
     /// Where it was written; `None` for made ones.

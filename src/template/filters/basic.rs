@@ -86,10 +86,7 @@ pub(in crate::template) fn boolean(value: &Value) -> Option<bool> {
 
 fn bool_(_: &mut Cx, a: &Args) -> R<Value> {
     let value = a.value()?;
-    // Ansible takes `none` through and any other value that is no boolean as false.
-    if value.is_none() {
-        return Ok(value.clone());
-    }
+    // Whatever is no boolean counts as false.
     match value.kind() {
         ValueKind::String => Ok(Value::from(matches!(
             value.as_str().unwrap_or_default().to_lowercase().as_str(),
@@ -135,7 +132,8 @@ fn to_int(_: &mut Cx, a: &Args) -> R<Value> {
 
 fn to_float(_: &mut Cx, a: &Args) -> R<Value> {
     let value = a.value()?;
-    let parsed = as_float(value).or_else(|| value.as_str().and_then(|s| s.trim().replace('_', "").parse().ok()));
+    let parsed =
+        as_float(value).or_else(|| value.as_str().and_then(|s| s.trim().replace('_', "").parse().ok()));
     Ok(match parsed {
         Some(number) => Value::from(number),
         None => a.get(1).cloned().unwrap_or_else(|| Value::from(0.0)),
@@ -156,7 +154,9 @@ fn to_list(_: &mut Cx, a: &Args) -> R<Value> {
 
 fn ternary(_: &mut Cx, a: &Args) -> R<Value> {
     let value = a.value()?;
-    if value.is_none() && let Some(none) = a.some(3) {
+    if value.is_none()
+        && let Some(none) = a.some(3)
+    {
         return Ok(none.clone());
     }
     let yes = match value.as_str() {

@@ -1,19 +1,17 @@
-//! Filters on lists and mappings.
+//! Filters on lists.
 
 use std::sync::Arc;
 
 use minijinja::Value;
 use minijinja::value::Tuple;
 
-use crate::template::containers::Map;
 use crate::template::error::{R, TemplateError};
 use crate::template::eval::Cx;
 use crate::template::marks::{is_missing, missing};
 use crate::template::methods::sort_values;
 use crate::template::registry::{self, Args, Row};
 use crate::template::values::{
-    as_int, compare, equal, is_list, is_map, item, items, list, map, pair, pairs, plain, repr, text, truth,
-    type_name,
+    compare, equal, is_list, is_map, item, items, list, pair, plain, text, truth, type_name,
 };
 
 pub(super) const TABLE: &[Row] = &[
@@ -32,11 +30,6 @@ pub(super) const TABLE: &[Row] = &[
     Row("difference", "a b", difference),
     Row("symmetric_difference", "a b", symmetric_difference),
     Row("flatten", "mylist levels skip_nulls", flatten),
-    Row("combine", "first *others **options", combine),
-    Row("dict2items", "mydict key_name value_name", dict2items),
-    Row("items2dict", "mylist key_name value_name", items2dict),
-    Row("items", "value", items_filter),
-    Row("dictsort", "value case_sensitive by reverse", dictsort),
     Row("reverse", "value", reverse),
     Row("zip", "a *others **options", zip),
     Row("zip_longest", "a *others **options", zip_longest),
@@ -46,16 +39,9 @@ pub(super) const TABLE: &[Row] = &[
     Row("groupby", "value attribute default case_sensitive", groupby),
     Row("batch", "value linecount fill_with", batch),
     Row("slice", "value slices fill_with", slice),
-    Row("subelements", "obj subelements skip_missing", subelements),
     Row("extract", "item container morekeys", extract),
     Row("attr", "obj name", attr),
-    Row("rekey_on_member", "data key duplicates", rekey_on_member),
-    Row("lists_mergeby", "a *others **options", lists_mergeby),
-    Row("dict", "seq", to_dict),
-    Row("dict_kv", "value key", dict_kv),
-    Row("keep_keys", "data target matching_parameter", keep_keys),
-    Row("remove_keys", "data target matching_parameter", remove_keys),
-    Row("counter", "sequence", counter),
+    Row("json_query", "data expr", json_query),
 ];
 
 /// `a.b.0`: follows a dotted attribute name.
@@ -72,7 +58,9 @@ pub(in crate::template) fn attribute_path(value: &Value, path: &Value) -> R<Valu
             return Ok(current);
         }
         let mut found = item(&current, &Value::from(part))?;
-        if found.is_none() && let Ok(number) = part.parse::<i64>() {
+        if found.is_none()
+            && let Ok(number) = part.parse::<i64>()
+        {
             found = item(&current, &Value::from(number))?;
         }
         current = match found {
@@ -163,7 +151,7 @@ fn rejectattr(cx: &mut Cx, a: &Args) -> R<Value> {
 }
 
 /// What a value is compared by: an attribute if one is named, lower case unless case matters.
-fn key_of(value: &Value, attribute: Option<&Value>, case_sensitive: bool) -> R<Value> {
+pub(super) fn key_of(value: &Value, attribute: Option<&Value>, case_sensitive: bool) -> R<Value> {
     let key = match attribute {
         Some(attribute) => crate::template::values::defined(attribute_path(value, attribute)?)?,
         None => value.clone(),
@@ -189,8 +177,10 @@ fn sort(_: &mut Cx, a: &Args) -> R<Value> {
         let key = if attributes.is_empty() {
             key_of(&value, None, case_sensitive)?
         } else {
-            let parts =
-                attributes.iter().map(|name| key_of(&value, Some(name), case_sensitive)).collect::<R<Vec<_>>>()?;
+            let parts = attributes
+                .iter()
+                .map(|name| key_of(&value, Some(name), case_sensitive))
+                .collect::<R<Vec<_>>>()?;
             list(parts)
         };
         keyed.push((key, value));
@@ -255,8 +245,7 @@ impl Seen {
 }
 
 fn unique(_: &mut Cx, a: &Args) -> R<Value> {
-    // Ansible's own version compares text with case unless it is told not to.
-    let case_sensitive = a.some(1).map_or(Ok(true), truth)?;
+    let case_sensitive = a.some(1).map_or(Ok(false), truth)?;
     let mut seen = Seen::default();
     let mut out = Vec::new();
     for value in items(a.value()?)? {
@@ -332,7 +321,7 @@ fn union(_: &mut Cx, a: &Args) -> R<Value> {
     distinct(x.into_iter().chain(y))
 }
 
-fn kept(x: Vec<Value>, other: &[Value], keep: bool) -> R<Vec<Value>> {
+pub(super) fn kept(x: Vec<Value>, other: &[Value], keep: bool) -> R<Vec<Value>> {
     let other = Seen::of(other)?;
     let mut out = Vec::new();
     for value in x {
@@ -360,7 +349,12 @@ fn symmetric_difference(_: &mut Cx, a: &Args) -> R<Value> {
     distinct(out)
 }
 
-fn flatten_into(all: Vec<Value>, levels: Option<i128>, skip_nulls: bool, out: &mut Vec<Value>) -> R<()> {
+pub(super) fn flatten_into(
+    all: Vec<Value>,
+    levels: Option<i128>,
+    skip_nulls: bool,
+    out: &mut Vec<Value>,
+) -> R<()> {
     for value in all {
         if value.is_none() || matches!(value.as_str(), Some("None" | "null")) {
             if !skip_nulls {
@@ -379,121 +373,6 @@ fn flatten(_: &mut Cx, a: &Args) -> R<Value> {
     let mut out = Vec::new();
     flatten_into(items(a.value()?)?, a.optional_int(1)?, a.flag(2, true)?, &mut out)?;
     Ok(list(out))
-}
-
-fn merge_lists(old: &Value, new: &Value, how: &str) -> R<Value> {
-    let (x, y) = (items(old)?, items(new)?);
-    Ok(match how {
-        "keep" => old.clone(),
-        "append" => list(x.into_iter().chain(y).collect()),
-        "prepend" => list(y.into_iter().chain(x).collect()),
-        "append_rp" => list(kept(x, &y, false)?.into_iter().chain(y).collect()),
-        "prepend_rp" => {
-            let rest = kept(x, &y, false)?;
-            list(y.into_iter().chain(rest).collect())
-        }
-        _ => new.clone(),
-    })
-}
-
-/// Merges two mappings as `combine` does.
-pub(in crate::template) fn merge(old: &Value, new: &Value, recursive: bool, lists: &str) -> R<Value> {
-    let mut out: Map = pairs(old)?.into_iter().collect();
-    for (key, value) in pairs(new)? {
-        let merged = match out.get(&key) {
-            Some(there) if recursive && is_map(there) && is_map(&value) => merge(there, &value, recursive, lists)?,
-            Some(there) if is_list(there) && is_list(&value) => merge_lists(there, &value, lists)?,
-            _ => value,
-        };
-        out.insert(key, merged);
-    }
-    Ok(map(out))
-}
-
-fn combine(_: &mut Cx, a: &Args) -> R<Value> {
-    for (name, _) in &a.named {
-        if !matches!(&**name, "recursive" | "list_merge") {
-            return Err(TemplateError::arguments(format!("`combine` has no argument `{name}`")));
-        }
-    }
-    let recursive = a.named("recursive").map_or(Ok(false), truth)?;
-    let lists = a.named("list_merge").map_or(Ok("replace".to_owned()), text)?;
-    if !matches!(lists.as_str(), "replace" | "keep" | "append" | "prepend" | "append_rp" | "prepend_rp") {
-        return Err(a.refuse(format!("`{lists}` is no way to merge lists")));
-    }
-    let mut all = Vec::new();
-    flatten_into(
-        std::iter::once(a.value()?).chain(&a.rest).cloned().collect(),
-        None,
-        true,
-        &mut all,
-    )?;
-    let mut out = map(Map::new());
-    for next in all {
-        if !is_map(&next) {
-            return Err(a.wrong(0, "dictionaries", &next));
-        }
-        out = merge(&out, &next, recursive, &lists)?;
-    }
-    Ok(out)
-}
-
-fn dict2items(_: &mut Cx, a: &Args) -> R<Value> {
-    let value = a.value()?;
-    if !is_map(value) {
-        return Err(a.wrong(0, "a dictionary", value));
-    }
-    let (key_name, value_name) = (Value::from(a.text_or(1, "key")?), Value::from(a.text_or(2, "value")?));
-    Ok(list(
-        pairs(value)?
-            .into_iter()
-            .map(|(k, v)| map(Map::from([(key_name.clone(), k), (value_name.clone(), v)])))
-            .collect(),
-    ))
-}
-
-fn items2dict(_: &mut Cx, a: &Args) -> R<Value> {
-    let (key_name, value_name) = (a.text_or(1, "key")?, a.text_or(2, "value")?);
-    let mut out = Map::new();
-    for entry in items(a.value()?)? {
-        let field = |name: &str| -> R<Value> {
-            item(&entry, &Value::from(name))?.ok_or_else(|| a.refuse(format!("an entry has no `{name}`")))
-        };
-        out.insert(field(&key_name)?, field(&value_name)?);
-    }
-    Ok(map(out))
-}
-
-fn items_filter(_: &mut Cx, a: &Args) -> R<Value> {
-    Ok(list(pairs(a.value()?)?.into_iter().map(|(k, v)| pair(k, v)).collect()))
-}
-
-fn dictsort(_: &mut Cx, a: &Args) -> R<Value> {
-    let case_sensitive = a.flag(1, false)?;
-    let by_value = match a.text_or(2, "key")?.as_str() {
-        "key" => false,
-        "value" => true,
-        _ => return Err(a.refuse("`by` is `key` or `value`")),
-    };
-    let reverse = a.flag(3, false)?;
-    let mut keyed = Vec::new();
-    for (key, value) in pairs(a.value()?)? {
-        let by = key_of(if by_value { &value } else { &key }, None, case_sensitive)?;
-        keyed.push(list(vec![by, pair(key, value)]));
-    }
-    let mut failed = None;
-    keyed.sort_by(|x, y| {
-        let first = |v: &Value| item(v, &Value::from(0)).ok().flatten().unwrap_or_default();
-        let order = compare(&first(x), &first(y), "<").unwrap_or_else(|e| {
-            failed.get_or_insert(e);
-            std::cmp::Ordering::Equal
-        });
-        if reverse { order.reverse() } else { order }
-    });
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    Ok(list(keyed.iter().filter_map(|v| item(v, &Value::from(1)).ok().flatten()).collect()))
 }
 
 fn reverse(_: &mut Cx, a: &Args) -> R<Value> {
@@ -526,7 +405,9 @@ fn zip_longest(_: &mut Cx, a: &Args) -> R<Value> {
     let rows = columns.iter().map(Vec::len).max().unwrap_or(0);
     Ok(list(
         (0..rows)
-            .map(|row| tuple(columns.iter().map(|c| c.get(row).cloned().unwrap_or_else(|| fill.clone())).collect()))
+            .map(|row| {
+                tuple(columns.iter().map(|c| c.get(row).cloned().unwrap_or_else(|| fill.clone())).collect())
+            })
             .collect(),
     ))
 }
@@ -565,7 +446,13 @@ fn product(_: &mut Cx, a: &Args) -> R<Value> {
 }
 
 fn choose(all: &[Value], size: usize, ordered: bool, out: &mut Vec<Value>) -> R<()> {
-    fn step(all: &[Value], picked: &mut Vec<usize>, size: usize, ordered: bool, out: &mut Vec<Value>) -> R<()> {
+    fn step(
+        all: &[Value],
+        picked: &mut Vec<usize>,
+        size: usize,
+        ordered: bool,
+        out: &mut Vec<Value>,
+    ) -> R<()> {
         if picked.len() == size {
             if out.len() >= 1_000_000 {
                 return Err(TemplateError::value("there are more than a million ways to choose"));
@@ -677,52 +564,6 @@ fn slice(_: &mut Cx, a: &Args) -> R<Value> {
     Ok(list(out))
 }
 
-/// Pairs of an element and each item of a list inside it.
-pub(in crate::template) fn subelement_pairs(of: &Value, path: &Value, skip_missing: bool) -> R<Vec<Value>> {
-    let elements =
-        if is_map(of) { pairs(of)?.into_iter().map(|(_, v)| v).collect() } else { items(of)? };
-    let path: Vec<Value> = match path.as_str() {
-        Some(path) => path.split('.').map(Value::from).collect(),
-        None => items(path)?,
-    };
-    let mut out = Vec::new();
-    for element in elements {
-        let mut current = Some(element.clone());
-        for part in &path {
-            current = match current {
-                Some(current) if is_map(&current) => item(&current, part)?,
-                _ => None,
-            };
-        }
-        match current {
-            Some(found) if is_list(&found) => {
-                for sub in items(&found)? {
-                    out.push(pair(element.clone(), sub));
-                }
-            }
-            Some(found) if !(skip_missing && found.is_none()) => {
-                return Err(TemplateError::value(format!(
-                    "`subelements`: a list is needed under {}, got a value of type '{}'",
-                    repr(&list(path.clone()))?,
-                    type_name(&found)
-                )));
-            }
-            None if !skip_missing => {
-                return Err(TemplateError::value(format!(
-                    "`subelements`: an element has nothing under {}; `skip_missing` leaves such elements out",
-                    repr(&list(path.clone()))?
-                )));
-            }
-            _ => {}
-        }
-    }
-    Ok(out)
-}
-
-fn subelements(_: &mut Cx, a: &Args) -> R<Value> {
-    subelement_pairs(a.value()?, a.required(1)?, a.flag(2, false)?).map(list)
-}
-
 fn extract(_: &mut Cx, a: &Args) -> R<Value> {
     let mut keys = vec![a.value()?.clone()];
     match a.some(2) {
@@ -749,112 +590,7 @@ fn attr(_: &mut Cx, a: &Args) -> R<Value> {
     Ok(no_part(value, &name))
 }
 
-fn rekey_on_member(_: &mut Cx, a: &Args) -> R<Value> {
-    let data = a.value()?;
-    let key = a.required(1)?;
-    let overwrite = match a.text_or(2, "error")?.as_str() {
-        "error" => false,
-        "overwrite" => true,
-        other => return Err(a.refuse(format!("`duplicates` is `error` or `overwrite`, not `{other}`"))),
-    };
-    let elements = if is_map(data) { pairs(data)?.into_iter().map(|(_, v)| v).collect() } else { items(data)? };
-    let mut out = Map::new();
-    for element in elements {
-        let Some(found) = item(&element, key)? else {
-            return Err(a.refuse(format!("an element has no `{}`", text(key)?)));
-        };
-        if out.contains_key(&found) && !overwrite {
-            return Err(a.refuse(format!("{} occurs twice", repr(&found)?)));
-        }
-        out.insert(found, element);
-    }
-    Ok(map(out))
-}
-
-fn lists_mergeby(_: &mut Cx, a: &Args) -> R<Value> {
-    // The last positional argument is the key.
-    let Some((key, others)) = a.rest.split_last() else { return Err(a.refuse("a key is needed")) };
-    let recursive = a.named("recursive").map_or(Ok(false), truth)?;
-    let how = a.named("list_merge").map_or(Ok("replace".to_owned()), text)?;
-    let mut order = Vec::new();
-    let mut by: Map = Map::new();
-    for all in std::iter::once(a.value()?).chain(others) {
-        for element in items(all)? {
-            let Some(found) = item(&element, key)? else { continue };
-            let merged = match by.get(&found) {
-                Some(old) => merge(old, &element, recursive, &how)?,
-                None => {
-                    order.push(found.clone());
-                    element
-                }
-            };
-            by.insert(found, merged);
-        }
-    }
-    sort_values(&mut order, false)?;
-    Ok(list(order.iter().filter_map(|k| by.get(k).cloned()).collect()))
-}
-
-fn to_dict(_: &mut Cx, a: &Args) -> R<Value> {
-    let mut out = Map::new();
-    for entry in items(a.value()?)? {
-        match &items(&entry)?[..] {
-            [key, value] => {
-                out.insert(key.clone(), value.clone());
-            }
-            _ => return Err(a.refuse("every entry has to be a pair")),
-        }
-    }
-    Ok(map(out))
-}
-
-fn dict_kv(_: &mut Cx, a: &Args) -> R<Value> {
-    Ok(map(Map::from([(a.required(1)?.clone(), a.value()?.clone())])))
-}
-
-fn by_keys(a: &Args, keep: bool) -> R<Value> {
-    let target = a.required(1)?;
-    let names = if target.as_str().is_some() { vec![target.clone()] } else { items(target)? };
-    let how = a.text_or(2, "equal")?;
-    let mut out = Vec::new();
-    for element in items(a.value()?)? {
-        let mut kept = Map::new();
-        for (key, value) in pairs(&element)? {
-            let name = text(&key)?;
-            let mut hit = false;
-            for wanted in &names {
-                let wanted = text(wanted)?;
-                hit |= match how.as_str() {
-                    "starts_with" => name.starts_with(&wanted),
-                    "ends_with" => name.ends_with(&wanted),
-                    "regex" => super::compile_regex(&wanted, super::regex::Flags::default(), &name)?
-                        .is_match(&name)
-                        .unwrap_or(false),
-                    _ => name == wanted,
-                };
-            }
-            if hit == keep {
-                kept.insert(key, value);
-            }
-        }
-        out.push(map(kept));
-    }
-    Ok(list(out))
-}
-
-fn keep_keys(_: &mut Cx, a: &Args) -> R<Value> {
-    by_keys(a, true)
-}
-
-fn remove_keys(_: &mut Cx, a: &Args) -> R<Value> {
-    by_keys(a, false)
-}
-
-fn counter(_: &mut Cx, a: &Args) -> R<Value> {
-    let mut out = Map::new();
-    for value in items(a.value()?)? {
-        let next = out.get(&value).and_then(as_int).unwrap_or(0) + 1;
-        out.insert(value, crate::template::values::int(next));
-    }
-    Ok(map(out))
+fn json_query(_: &mut Cx, a: &Args) -> R<Value> {
+    let data = plain(a.value()?.clone())?;
+    super::jmespath::search(&a.text_at(1)?, &data).map_err(|why| a.refuse(why))
 }

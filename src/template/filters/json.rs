@@ -6,11 +6,12 @@ use minijinja::Value;
 use minijinja::value::ValueKind;
 
 use super::yaml;
-use crate::template::containers::Map;
 use crate::template::error::{R, TemplateError};
 use crate::template::eval::Cx;
 use crate::template::registry::{Args, Row};
-use crate::template::values::{as_float, as_int, is_list, is_map, items, list, map, pairs, plain, text, truth, type_name};
+use crate::template::values::{
+    as_float, as_int, is_list, is_map, items, list, pairs, plain, text, truth, type_name,
+};
 
 pub(super) const TABLE: &[Row] = &[
     Row("to_json", "a **options", to_json),
@@ -105,7 +106,10 @@ fn key_text(key: &Value) -> R<String> {
 
 fn write_value(value: &Value, style: &Style, depth: usize, out: &mut String) -> R<()> {
     if depth > 200 {
-        return Err(TemplateError::new(crate::template::ErrorKind::Depth, "a value is nested too deep for JSON"));
+        return Err(TemplateError::new(
+            crate::template::ErrorKind::Depth,
+            "a value is nested too deep for JSON",
+        ));
     }
     match value.kind() {
         ValueKind::None => out.push_str("null"),
@@ -125,7 +129,9 @@ fn write_value(value: &Value, style: &Style, depth: usize, out: &mut String) -> 
             }
         },
         ValueKind::String => write_str(value.as_str().unwrap_or_default(), style.ascii, out),
-        ValueKind::Bytes => write_str(&String::from_utf8_lossy(value.as_bytes().unwrap_or_default()), style.ascii, out),
+        ValueKind::Bytes => {
+            write_str(&String::from_utf8_lossy(value.as_bytes().unwrap_or_default()), style.ascii, out)
+        }
         ValueKind::Map => {
             let mut entries = Vec::new();
             for (key, value) in pairs(value)? {
@@ -176,6 +182,12 @@ fn write_value(value: &Value, style: &Style, depth: usize, out: &mut String) -> 
     Ok(())
 }
 
+/// JSON on one line without blanks.
+pub(in crate::template) fn compact(value: &Value) -> R<String> {
+    let style = Style { item_separator: ",".to_owned(), key_separator: ":".to_owned(), ..Style::default() };
+    write(value, &style)
+}
+
 fn style(a: &Args, mut style: Style) -> R<Style> {
     for (name, value) in &a.named {
         match &**name {
@@ -191,8 +203,14 @@ fn style(a: &Args, mut style: Style) -> R<Style> {
                 }
                 _ => return Err(a.refuse("`separators` is a pair of texts")),
             },
-            "vault_to_text" | "preprocess_unsafe" | "skipkeys" | "allow_nan" | "check_circular" | "default" | "cls" => {}
-            other => return Err(TemplateError::arguments(format!("`{}` has no argument `{other}`", a.builtin.name))),
+            "vault_to_text" | "preprocess_unsafe" | "skipkeys" | "allow_nan" | "check_circular"
+            | "default" | "cls" => {}
+            other => {
+                return Err(TemplateError::arguments(format!(
+                    "`{}` has no argument `{other}`",
+                    a.builtin.name
+                )));
+            }
         }
     }
     // Python drops the blank after a comma when it breaks lines.
@@ -221,31 +239,15 @@ fn tojson(_: &mut Cx, a: &Args) -> R<Value> {
     ))
 }
 
-/// A JSON value as a template value.
-pub(in crate::template) fn from_serde(value: serde_json::Value) -> Value {
-    match value {
-        serde_json::Value::Null => Value::from(()),
-        serde_json::Value::Bool(b) => Value::from(b),
-        serde_json::Value::Number(n) => match (n.as_i64(), n.as_u64()) {
-            (Some(i), _) => Value::from(i),
-            (None, Some(u)) => Value::from(u),
-            _ => Value::from(n.as_f64().unwrap_or(f64::NAN)),
-        },
-        serde_json::Value::String(s) => Value::from(s),
-        serde_json::Value::Array(all) => list(all.into_iter().map(from_serde).collect()),
-        serde_json::Value::Object(entries) => {
-            map(entries.into_iter().map(|(k, v)| (Value::from(k), from_serde(v))).collect::<Map>())
-        }
-    }
-}
-
 fn from_json(_: &mut Cx, a: &Args) -> R<Value> {
     let value = a.value()?;
     if is_map(value) || is_list(value) {
         return Err(a.wrong(0, "text", value));
     }
     let s = text(value)?;
-    serde_json::from_str(&s).map(from_serde).map_err(|e| a.refuse(format!("the text is not JSON: {e}")))
+    serde_json::from_str(&s)
+        .map(crate::template::from_json)
+        .map_err(|e| a.refuse(format!("the text is not JSON: {e}")))
 }
 
 fn yaml_style(a: &Args, mut style: yaml::Style) -> R<yaml::Style> {
@@ -259,8 +261,19 @@ fn yaml_style(a: &Args, mut style: yaml::Style) -> R<yaml::Style> {
             "default_style" => style.quote = value.as_str().and_then(|s| s.chars().next()),
             "allow_unicode" => style.unicode = truth(value)?,
             "default_flow_style" => style.flow = if value.is_none() { None } else { Some(truth(value)?) },
-            "canonical" | "encoding" | "line_break" | "version" | "tags" | "redact_sensitive_values" | "vault_behavior" => {}
-            other => return Err(TemplateError::arguments(format!("`{}` has no argument `{other}`", a.builtin.name))),
+            "canonical"
+            | "encoding"
+            | "line_break"
+            | "version"
+            | "tags"
+            | "redact_sensitive_values"
+            | "vault_behavior" => {}
+            other => {
+                return Err(TemplateError::arguments(format!(
+                    "`{}` has no argument `{other}`",
+                    a.builtin.name
+                )));
+            }
         }
     }
     Ok(style)
@@ -285,7 +298,9 @@ fn to_nice_yaml(_: &mut Cx, a: &Args) -> R<Value> {
 fn from_yaml(_: &mut Cx, a: &Args) -> R<Value> {
     let value = a.value()?;
     let Some(s) = value.as_str() else { return Ok(value.clone()) };
-    yaml::read(s).map_err(|why| a.refuse(why)).map(|all| all.into_iter().next().unwrap_or_else(|| Value::from(())))
+    yaml::read(s)
+        .map_err(|why| a.refuse(why))
+        .map(|all| all.into_iter().next().unwrap_or_else(|| Value::from(())))
 }
 
 fn from_yaml_all(_: &mut Cx, a: &Args) -> R<Value> {

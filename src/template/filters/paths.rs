@@ -131,13 +131,14 @@ fn expandvars(cx: &mut Cx, a: &Args) -> R<Value> {
     while let Some(at) = rest.find('$') {
         out.push_str(&rest[..at]);
         let after = &rest[at + 1..];
-        let (name, used) = match after.strip_prefix('{').and_then(|s| s.find('}').map(|end| (&s[..end], end + 2))) {
-            Some(found) => found,
-            None => {
-                let end = after.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(after.len());
-                (&after[..end], end)
-            }
-        };
+        let (name, used) =
+            match after.strip_prefix('{').and_then(|s| s.find('}').map(|end| (&s[..end], end + 2))) {
+                Some(found) => found,
+                None => {
+                    let end = after.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(after.len());
+                    (&after[..end], end)
+                }
+            };
         match environment(cx, name).filter(|_| !name.is_empty()) {
             Some(value) => out.push_str(&value),
             None => out.push_str(&rest[at..=at + used]),
@@ -184,7 +185,9 @@ fn relpath(cx: &mut Cx, a: &Args) -> R<Value> {
 fn commonpath(_: &mut Cx, a: &Args) -> R<Value> {
     let all = items(a.value()?)?.iter().map(text).collect::<R<Vec<_>>>()?;
     let Some(first) = all.first() else { return Err(a.refuse("no paths were given")) };
-    let split = |p: &str| p.split('/').filter(|p| !p.is_empty() && *p != ".").map(ToOwned::to_owned).collect::<Vec<_>>();
+    let split = |p: &str| {
+        p.split('/').filter(|p| !p.is_empty() && *p != ".").map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
     let mut common = split(first);
     for path in &all {
         if path.starts_with('/') != first.starts_with('/') {
@@ -222,7 +225,8 @@ pub(in crate::template) fn glob(pattern: &str) -> Vec<String> {
         }
         found = next;
     }
-    let mut out: Vec<String> = found.into_iter().filter(|p| p.is_file()).map(|p| p.display().to_string()).collect();
+    let mut out: Vec<String> =
+        found.into_iter().filter(|p| p.is_file()).map(|p| p.display().to_string()).collect();
     out.sort();
     out
 }

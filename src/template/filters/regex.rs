@@ -13,7 +13,11 @@ use crate::template::registry::{Args, Row};
 use crate::template::values::{list, text, truth};
 
 pub(super) const TABLE: &[Row] = &[
-    Row("regex_replace", "value pattern replacement ignorecase multiline count mandatory_count", regex_replace),
+    Row(
+        "regex_replace",
+        "value pattern replacement ignorecase multiline count mandatory_count",
+        regex_replace,
+    ),
     Row("regex_search", "value regex *groups **options", regex_search),
     Row("regex_findall", "value regex multiline ignorecase", regex_findall),
     Row("regex_escape", "string re_type", regex_escape),
@@ -73,7 +77,10 @@ fn translate(pattern: &str, dollar: bool, out: &mut String) {
         match c {
             '\\' => match chars.next() {
                 Some('Z') if !class => out.push_str("\\z"),
-                Some(c @ ('<' | '>' | '\'' | '"' | '/' | '@' | '%' | ',' | ';' | ':' | '=' | '!' | '`' | '_' | ' ')) => {
+                Some(
+                    c @ ('<' | '>' | '\'' | '"' | '/' | '@' | '%' | ',' | ';' | ':' | '=' | '!' | '`' | '_'
+                    | ' '),
+                ) => {
                     if class && matches!(c, '-' | '[' | ']') {
                         out.push('\\');
                     }
@@ -119,11 +126,7 @@ fn failed(error: &fancy_regex::Error) -> TemplateError {
 }
 
 /// Calls `found` for each match in Python's order (an empty match may follow a match at once).
-fn each_match(
-    regex: &Regex,
-    s: &str,
-    mut found: impl FnMut(&Captures<'_>) -> R<bool>,
-) -> R<()> {
+fn each_match(regex: &Regex, s: &str, mut found: impl FnMut(&Captures<'_, str>) -> R<bool>) -> R<()> {
     let mut at = 0;
     while at <= s.len() {
         let Some(captures) = regex.captures_from_pos(s, at).map_err(|e| failed(&e))? else { break };
@@ -142,13 +145,15 @@ fn each_match(
 }
 
 /// Writes a Python replacement text: `\1`, `\g<1>`, `\g<name>`, `\\`, `\n`.
-fn expand(replacement: &str, captures: &Captures<'_>, out: &mut String) -> R<()> {
+fn expand(replacement: &str, captures: &Captures<'_, str>, out: &mut String) -> R<()> {
     let mut chars = replacement.chars().peekable();
-    let mut group = |number: Option<usize>, name: &str, out: &mut String| -> R<()> {
+    let group = |number: Option<usize>, name: &str, out: &mut String| -> R<()> {
         let found = match number {
             Some(number) if number < captures.len() => captures.get(number),
             Some(number) => {
-                return Err(TemplateError::value(format!("the replacement names group {number}, which the pattern does not have")));
+                return Err(TemplateError::value(format!(
+                    "the replacement names group {number}, which the pattern does not have"
+                )));
             }
             None => captures.name(name),
         };

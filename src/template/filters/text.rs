@@ -3,12 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
 use minijinja::Value;
-use minijinja::formatting::{FormatStyle, format};
 
 use crate::template::error::R;
 use crate::template::eval::{Cx, count};
 use crate::template::methods::{capitalize as capital, split as split_text, splitlines};
-use crate::template::operators::shown;
+use crate::template::operators::{printf, shown};
 use crate::template::registry::{Args, Row};
 use crate::template::values::{is_list, is_map, items, list, pairs, text};
 
@@ -203,7 +202,8 @@ fn b64encode(_: &mut Cx, a: &Args) -> R<Value> {
     let encoding = a.text_or(1, "utf-8")?.to_lowercase();
     let bytes = match value.as_bytes() {
         Some(bytes) if value.as_str().is_none() => bytes.to_vec(),
-        _ => encode(&text(value)?, &encoding).ok_or_else(|| a.refuse(format!("unknown encoding `{encoding}`")))?,
+        _ => encode(&text(value)?, &encoding)
+            .ok_or_else(|| a.refuse(format!("unknown encoding `{encoding}`")))?,
     };
     Ok(Value::from(STANDARD.encode(bytes)))
 }
@@ -213,7 +213,9 @@ fn encode(s: &str, encoding: &str) -> Option<Vec<u8>> {
         "utf-8" | "utf8" | "ascii" => s.as_bytes().to_vec(),
         "utf-16-le" | "utf-16le" => s.encode_utf16().flat_map(u16::to_le_bytes).collect(),
         "utf-16-be" | "utf-16be" => s.encode_utf16().flat_map(u16::to_be_bytes).collect(),
-        "latin-1" | "latin1" | "iso-8859-1" => s.chars().map(|c| u8::try_from(c as u32).unwrap_or(b'?')).collect(),
+        "latin-1" | "latin1" | "iso-8859-1" => {
+            s.chars().map(|c| u8::try_from(c as u32).unwrap_or(b'?')).collect()
+        }
         _ => return None,
     })
 }
@@ -231,14 +233,16 @@ fn b64decode(_: &mut Cx, a: &Args) -> R<Value> {
             let units: Vec<u16> = bytes.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect();
             Value::from(String::from_utf16_lossy(&units))
         }
-        "latin-1" | "latin1" | "iso-8859-1" => Value::from(bytes.iter().map(|b| *b as char).collect::<String>()),
+        "latin-1" | "latin1" | "iso-8859-1" => {
+            Value::from(bytes.iter().map(|b| *b as char).collect::<String>())
+        }
         _ => Value::from(String::from_utf8_lossy(&bytes).into_owned()),
     })
 }
 
 fn format_filter(_: &mut Cx, a: &Args) -> R<Value> {
     let s = a.text()?;
-    let mut args = a.rest.iter().cloned().map(shown).collect::<R<Vec<_>>>()?;
+    let mut args = a.rest.clone();
     if !a.named.is_empty() {
         if !args.is_empty() {
             return Err(a.refuse("positional and named arguments cannot be mixed"));
@@ -250,7 +254,7 @@ fn format_filter(_: &mut Cx, a: &Args) -> R<Value> {
                 .collect::<R<crate::template::containers::Map>>()?,
         ));
     }
-    format(FormatStyle::Printf, &s, &args).map(Value::from).map_err(|e| a.refuse(e.detail().unwrap_or("bad format")))
+    printf(&s, args)
 }
 
 fn center(_: &mut Cx, a: &Args) -> R<Value> {
@@ -319,7 +323,11 @@ fn truncate(_: &mut Cx, a: &Args) -> R<Value> {
 }
 
 fn escaped(s: &str) -> String {
-    s.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\'', "&#39;").replace('"', "&#34;")
+    s.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('\'', "&#39;")
+        .replace('"', "&#34;")
 }
 
 fn escape(_: &mut Cx, a: &Args) -> R<Value> {

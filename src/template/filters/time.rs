@@ -88,7 +88,10 @@ pub(in crate::template) fn is_datetime(value: &Value) -> bool {
 
 /// True for methods that such values have.
 pub(in crate::template) fn datetime_has(name: &str) -> bool {
-    matches!(name, "strftime" | "isoformat" | "timestamp" | "total_seconds" | "weekday" | "isoweekday" | "date" | "time")
+    matches!(
+        name,
+        "strftime" | "isoformat" | "timestamp" | "total_seconds" | "weekday" | "isoweekday" | "date" | "time"
+    )
 }
 
 /// Calls a method of a date.
@@ -105,7 +108,8 @@ pub(in crate::template) fn datetime_method(_: &mut Cx, of: &Value, name: &str, a
     let Some(moment) = of.downcast_object_ref::<Moment>() else {
         return Err(TemplateError::of_type(format!("this value has no method `{name}`")));
     };
-    let utc = || moment.0.to_zoned(jiff::tz::TimeZone::system()).map_err(|e| TemplateError::value(e.to_string()));
+    let utc =
+        || moment.0.to_zoned(jiff::tz::TimeZone::system()).map_err(|e| TemplateError::value(e.to_string()));
     Ok(match name {
         "strftime" => {
             let format = args.first().map_or(Ok(String::new()), text)?;
@@ -132,7 +136,8 @@ pub(in crate::template) fn subtract(a: &Value, b: &Value) -> Option<Value> {
 /// # Errors
 /// A directive that does not exist.
 pub(in crate::template) fn format_time(moment: &Zoned, format: &str) -> R<String> {
-    jiff::fmt::strtime::format(format, moment).map_err(|e| TemplateError::value(format!("`{format}` is no time format: {e}")))
+    jiff::fmt::strtime::format(format, moment)
+        .map_err(|e| TemplateError::value(format!("`{format}` is no time format: {e}")))
 }
 
 fn to_datetime(_: &mut Cx, a: &Args) -> R<Value> {
@@ -149,7 +154,9 @@ fn strftime(_: &mut Cx, a: &Args) -> R<Value> {
             let seconds = as_float(second)
                 .or_else(|| second.as_str().and_then(|s| s.trim().parse().ok()))
                 .ok_or_else(|| a.wrong(1, "a number of seconds", second))?;
-            Timestamp::from_second(seconds.floor() as i64).map_err(|e| a.refuse(e))?.to_zoned(jiff::tz::TimeZone::system())
+            Timestamp::from_second(seconds.floor() as i64)
+                .map_err(|e| a.refuse(e))?
+                .to_zoned(jiff::tz::TimeZone::system())
         }
         None => Zoned::now(),
     };

@@ -11,7 +11,9 @@ use crate::source::{Node, Sources, Yaml, plain_scalar};
 use crate::template::containers::Map;
 use crate::template::error::R;
 use crate::template::lazy::key_value;
-use crate::template::values::{as_float, as_int, float_text, is_list, is_map, items, length, list, map, pairs, text};
+use crate::template::values::{
+    as_float, as_int, float_text, is_list, is_map, items, length, list, map, pairs, text,
+};
 
 /// How YAML is written.
 #[derive(Debug, Clone)]
@@ -63,9 +65,8 @@ pub(in crate::template) fn write(value: &Value, style: &Style) -> R<String> {
         }
     }
     emitter.node(value, None, Around::Root)?;
-    let open = scalar && emitter.last_plain(value)?;
     emitter.out.push('\n');
-    if open || style.explicit_end {
+    if style.explicit_end {
         emitter.out.push_str("...\n");
     }
     Ok(emitter.out)
@@ -215,13 +216,6 @@ impl Emitter {
         Ok(())
     }
 
-    fn last_plain(&self, value: &Value) -> R<bool> {
-        if let Some(s) = value.as_str() {
-            return Ok(self.style.quote.is_none() && self.plain_allowed(s, false, false));
-        }
-        Ok(true)
-    }
-
     fn plain_allowed(&self, s: &str, key: bool, flow: bool) -> bool {
         let analysis = Analysis::of(s, self.style.unicode);
         let allowed = if flow { analysis.flow_plain } else { analysis.block_plain };
@@ -327,7 +321,8 @@ impl Emitter {
                 matches!(c, '"' | '\\' | '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
                     || !((' '..='~').contains(&c)
                         || (self.style.unicode
-                            && (('\u{a0}'..='\u{d7ff}').contains(&c) || ('\u{e000}'..='\u{fffd}').contains(&c))))
+                            && (('\u{a0}'..='\u{d7ff}').contains(&c)
+                                || ('\u{e000}'..='\u{fffd}').contains(&c))))
             });
             if special {
                 if start < end {
@@ -486,10 +481,18 @@ struct Analysis {
 impl Analysis {
     fn of(s: &str, unicode: bool) -> Self {
         if s.is_empty() {
-            return Self { multiline: false, flow_plain: false, block_plain: true, single: true, block: false };
+            return Self {
+                multiline: false,
+                flow_plain: false,
+                block_plain: true,
+                single: true,
+                block: false,
+            };
         }
         let blank = |c: Option<&char>| {
-            c.is_none_or(|c| matches!(c, '\0' | ' ' | '\t' | '\r' | '\n' | '\u{85}' | '\u{2028}' | '\u{2029}'))
+            c.is_none_or(|c| {
+                matches!(c, '\0' | ' ' | '\t' | '\r' | '\n' | '\u{85}' | '\u{2028}' | '\u{2029}')
+            })
         };
         let chars: Vec<char> = s.chars().collect();
         let marker = s.starts_with("---") || s.starts_with("...");
@@ -522,7 +525,8 @@ impl Analysis {
             }
             breaks |= is_break(c);
             if !(c == '\n' || (' '..='~').contains(&c)) {
-                let printable = c == '\u{85}' || ((c as u32) >= 0xa0 && c != '\u{feff}' && !matches!(c as u32, 0xfffe..=0xffff));
+                let printable = c == '\u{85}'
+                    || ((c as u32) >= 0xa0 && c != '\u{feff}' && !matches!(c as u32, 0xfffe..=0xffff));
                 special |= !printable || !unicode;
             }
             if c == ' ' {
@@ -564,7 +568,10 @@ fn documents(s: &str) -> Vec<String> {
     for line in s.split_inclusive('\n') {
         let marker = line.trim_end();
         if marker == "---" || line.starts_with("--- ") {
-            if begun || !current.trim().is_empty() && current.lines().any(|l| !l.trim().is_empty() && !l.starts_with('#')) {
+            if begun
+                || !current.trim().is_empty()
+                    && current.lines().any(|l| !l.trim().is_empty() && !l.starts_with('#'))
+            {
                 out.push(std::mem::take(&mut current));
             }
             current.clear();
@@ -590,7 +597,9 @@ fn read_one(s: &str) -> Result<Value, String> {
     let id = sources.add(PathBuf::from("text"), s.to_owned());
     match crate::source::parse(&sources, id) {
         Ok(node) => Ok(value(&node)),
-        Err(found) => Err(found.list.first().map_or_else(|| "the text is not YAML".to_owned(), |d| d.message.clone())),
+        Err(found) => {
+            Err(found.list.first().map_or_else(|| "the text is not YAML".to_owned(), |d| d.message.clone()))
+        }
     }
 }
 

@@ -68,7 +68,9 @@ pub(super) fn inventory_hostnames(cx: &mut Cx, call: &Call) -> R<Vec<Value>> {
         return Err(call.fail("no inventory is at hand here"));
     };
     let terms = call.terms.iter().map(text).collect::<R<Vec<_>>>()?;
-    hosts(&terms.join(",")).map(|all| all.into_iter().map(Value::from).collect()).map_err(|why| call.fail(why))
+    hosts(&terms.join(","))
+        .map(|all| all.into_iter().map(Value::from).collect())
+        .map_err(|why| call.fail(why))
 }
 
 /// The few settings that playbooks ask for; they have Ansible's defaults here.

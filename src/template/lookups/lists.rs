@@ -9,6 +9,23 @@ use crate::template::eval::Cx;
 use crate::template::filters::{cartesian, percent_format, random_below, subelement_pairs};
 use crate::template::values::{int, is_list, is_map, items, list, map, pairs, text};
 
+/// True for lookups to which a list is one term.
+pub(super) fn takes_lists(name: &str) -> bool {
+    matches!(
+        name,
+        "items"
+            | "list"
+            | "flattened"
+            | "indexed_items"
+            | "together"
+            | "nested"
+            | "cartesian"
+            | "subelements"
+            | "random_choice"
+            | "dict"
+    )
+}
+
 /// `with_items`: one level of lists is flattened.
 pub(super) fn items_(_: &mut Cx, call: &Call) -> R<Vec<Value>> {
     let mut out = Vec::new();
@@ -77,7 +94,9 @@ pub(super) fn together(_: &mut Cx, call: &Call) -> R<Vec<Value>> {
     }
     let rows = columns.iter().map(Vec::len).max().unwrap_or(0);
     Ok((0..rows)
-        .map(|row| list(columns.iter().map(|c| c.get(row).cloned().unwrap_or_else(|| Value::from(()))).collect()))
+        .map(|row| {
+            list(columns.iter().map(|c| c.get(row).cloned().unwrap_or_else(|| Value::from(()))).collect())
+        })
         .collect())
 }
 
@@ -98,9 +117,30 @@ pub(super) fn subelements(_: &mut Cx, call: &Call) -> R<Vec<Value>> {
             .is_some_and(|v| crate::template::filters::boolean(&v).unwrap_or(false)),
         _ => call.flag("skip_missing", false)?,
     };
-    // A lookup leaves out elements that were skipped themselves.
-    let pairs = subelement_pairs(of, path, skip)?;
-    pairs.into_iter().map(|p| items(&p).map(list)).collect()
+    // Unlike the filter, the lookup takes the list out of the element.
+    let path_text = text(path)?;
+    let keys: Vec<&str> = path_text.split('.').collect();
+    let mut out = Vec::new();
+    for pair in subelement_pairs(of, path, skip)? {
+        if let [element, sub] = &items(&pair)?[..] {
+            out.push(list(vec![without(element, &keys)?, sub.clone()]));
+        }
+    }
+    Ok(out)
+}
+
+/// The element without what stands under the keys.
+fn without(element: &Value, keys: &[&str]) -> R<Value> {
+    let Some((first, rest)) = keys.split_first() else { return Ok(element.clone()) };
+    let mut out = Map::new();
+    for (key, value) in pairs(element)? {
+        if key.as_str() != Some(first) {
+            out.insert(key, value);
+        } else if !rest.is_empty() {
+            out.insert(key, without(&value, rest)?);
+        }
+    }
+    Ok(map(out))
 }
 
 /// `start=1 end=5 stride=2 format=host%02d`, `count=4`, or `1-10/2:host%02d`.

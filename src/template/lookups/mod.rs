@@ -22,8 +22,6 @@ pub(super) struct Call {
     pub(super) name: &'static str,
     pub(super) terms: Vec<Value>,
     pub(super) options: Vec<(Arc<str>, Value)>,
-    /// Lists as they were given, for lookups of which `with_` does not flatten the terms.
-    pub(super) raw: bool,
 }
 
 /// The code of a lookup.
@@ -104,16 +102,21 @@ pub(super) fn call(cx: &mut Cx, a: &Args, query: bool) -> R<Value> {
     let errors = take("errors").map_or(Ok("strict".to_owned()), |v| text(&v))?;
     let mut terms = a.rest.clone();
     // One list as the only term is the list of terms, where the lookup takes any number.
-    if terms.len() == 1 && is_list(&terms[0]) && !matches!(name, "together" | "nested" | "cartesian") {
+    if terms.len() == 1 && is_list(&terms[0]) && !lists::takes_lists(name) {
         terms = items(&terms[0])?;
     }
     if terms.iter().any(is_unknown) {
         return Ok(unknown());
     }
-    let result = run(cx, &Call { name, terms, options, raw: false });
+    let result = run(cx, &Call { name, terms, options });
     let found = match (result, errors.as_str()) {
         (Ok(found), _) => found,
-        (Err(e), _) if matches!(e.kind, ErrorKind::Undefined { .. } | ErrorKind::Unknown | ErrorKind::Cycle { .. }) => {
+        (Err(e), _)
+            if matches!(
+                e.kind,
+                ErrorKind::Undefined { .. } | ErrorKind::Unknown | ErrorKind::Cycle { .. }
+            ) =>
+        {
             return Err(e);
         }
         (Err(_), "ignore" | "warn") => {
@@ -146,7 +149,7 @@ pub(super) fn with(cx: &mut Cx, name: &str, terms: Value) -> R<Vec<Value>> {
         return Err(super::values::unknown_error());
     }
     let terms = if is_list(&terms) { items(&terms)? } else { vec![terms] };
-    run(cx, &Call { name, terms, options: Vec::new(), raw: true })
+    run(cx, &Call { name, terms, options: Vec::new() })
 }
 
 /// Finds a file by the search path: `kind` is the folder beside which it is looked for (`files`, `templates`).
