@@ -24,7 +24,8 @@ pub enum Change {
 /// Options of the managers that users pass through `package`.
 const OPTIONS: &[Opt] = &[
     Opt::list("name").required().aliases(&["pkg", "package"]),
-    Opt::str("state").required(),
+    // Documented as required, but Ansible hands the task to the manager's own module, which takes `present`.
+    Opt::str("state"),
     Opt::str("use"),
     Opt::bool("update_cache").aliases(&["update-cache"]),
     Opt::int("cache_valid_time"),
