@@ -18,6 +18,7 @@ const HIDDEN: &str = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER";
 // One line a module, so that adding one changes one line.
 #[rustfmt::skip]
 static CATALOGUE: &[Entry] = &[
+    entry::<super::assemble::Assemble>(),
     entry::<super::blockinfile::BlockInFile>(),
     entry::<super::command::Command>(),
     entry::<super::command::Shell>(),
