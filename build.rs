@@ -34,7 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         None => build(&out)?,
     };
-    let bytes = fs::read(&binary).map_err(|e| format!("cannot read the agent `{}`: {e}", binary.display()))?;
+    let bytes =
+        fs::read(&binary).map_err(|e| format!("cannot read the agent `{}`: {e}", binary.display()))?;
     let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
     let mut packed = GzEncoder::new(Vec::new(), Compression::best());
     packed.write_all(&bytes)?;
@@ -50,12 +51,14 @@ fn build(out: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let target_dir = shared_target_dir(out);
     let musl = has_musl();
     let target = if musl { MUSL } else { GNU };
-    let mut rustflags = vec!["-Ctarget-feature=+crt-static"];
+    // The agent aborts on panic, so nobody reads unwind tables, and a fixed address saves the table of relocations:
+    // together a sixth of its size.
+    let rustflags = ["-Ctarget-feature=+crt-static", "-Cforce-unwind-tables=no", "-Crelocation-model=static"]
+        .join("\u{1f}");
     if !musl {
         println!(
             "cargo::warning=the agent is linked against glibc: `rustup target add {MUSL}` makes it smaller and free of it"
         );
-        rustflags.push("-Crelocation-model=static");
     }
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // What the outer build tells its build scripts and compilers must not leak into the inner one.
@@ -67,8 +70,19 @@ fn build(out: &Path) -> Result<PathBuf, Box<dyn Error>> {
             || text.starts_with("CARGO_PROFILE_")
             || matches!(
                 &*text,
-                "RUSTC_WORKSPACE_WRAPPER" | "CLIPPY_ARGS" | "RUSTFLAGS" | "CARGO_MAKEFLAGS" | "MAKEFLAGS" | "MFLAGS"
-                    | "TARGET" | "HOST" | "PROFILE" | "OPT_LEVEL" | "DEBUG" | "NUM_JOBS" | "CARGO_BUILD_TARGET"
+                "RUSTC_WORKSPACE_WRAPPER"
+                    | "CLIPPY_ARGS"
+                    | "RUSTFLAGS"
+                    | "CARGO_MAKEFLAGS"
+                    | "MAKEFLAGS"
+                    | "MFLAGS"
+                    | "TARGET"
+                    | "HOST"
+                    | "PROFILE"
+                    | "OPT_LEVEL"
+                    | "DEBUG"
+                    | "NUM_JOBS"
+                    | "CARGO_BUILD_TARGET"
             );
         if outer {
             cargo.env_remove(&name);
@@ -76,10 +90,20 @@ fn build(out: &Path) -> Result<PathBuf, Box<dyn Error>> {
     }
     cargo
         .current_dir(&root)
-        .args(["build", "--package", "dcos-play-agent", "--bin", "dcos-play-agent", "--profile", "agent", "--target", target])
+        .args([
+            "build",
+            "--package",
+            "dcos-play-agent",
+            "--bin",
+            "dcos-play-agent",
+            "--profile",
+            "agent",
+            "--target",
+            target,
+        ])
         .arg("--target-dir")
         .arg(&target_dir)
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags.join("\u{1f}"));
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags);
     if musl && let Some((compiler, flags)) = musl_compiler() {
         cargo.env("CC_x86_64_unknown_linux_musl", compiler).env("CFLAGS_x86_64_unknown_linux_musl", flags);
     }
@@ -95,7 +119,9 @@ fn build(out: &Path) -> Result<PathBuf, Box<dyn Error>> {
 fn shared_target_dir(out: &Path) -> PathBuf {
     // <target>/[<triple>/]<profile>/build/<package>-<hash>/out
     match out.ancestors().nth(4) {
-        Some(target) if out.ancestors().nth(2).is_some_and(|p| p.ends_with("build")) => target.join("agent-build"),
+        Some(target) if out.ancestors().nth(2).is_some_and(|p| p.ends_with("build")) => {
+            target.join("agent-build")
+        }
         _ => out.join("agent-build"),
     }
 }
@@ -115,7 +141,8 @@ fn musl_compiler() -> Option<(&'static str, &'static str)> {
     if env::var_os("CC_x86_64_unknown_linux_musl").is_some() {
         return None;
     }
-    let works = |compiler: &str| Command::new(compiler).arg("--version").output().is_ok_and(|o| o.status.success());
+    let works =
+        |compiler: &str| Command::new(compiler).arg("--version").output().is_ok_and(|o| o.status.success());
     if works("musl-gcc") {
         Some(("musl-gcc", ""))
     } else {

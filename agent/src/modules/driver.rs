@@ -25,6 +25,7 @@ static CATALOGUE: &[Entry] = &[
     entry::<super::apt_key::AptKey>(),
     entry::<super::apt_repository::AptRepository>(),
     entry::<super::authorized_key::AuthorizedKey>(),
+    entry::<super::assemble::Assemble>(),
     entry::<super::blockinfile::BlockInFile>(),
     entry::<super::command::Command>(),
     entry::<super::command::Shell>(),

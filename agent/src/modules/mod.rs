@@ -44,6 +44,7 @@ use serde_json::{Map, Value};
 
 use crate::options::Spec;
 
+pub mod assemble;
 pub mod blockinfile;
 pub mod command;
 pub mod copy;
