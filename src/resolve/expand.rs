@@ -35,6 +35,8 @@ pub(super) struct Expander<'r> {
     scouted_files: HashSet<(PathBuf, Option<PathBuf>)>,
     /// A dynamic include with a templated name, or handlers behind an include, may define handlers nobody can know yet.
     pub handlers_unknown: bool,
+    /// `register` names of tasks that could not be made, so that their readers are not blamed.
+    pub lost: Vec<Node>,
     /// What handlers of the file being read listen to.
     listens: HashMap<Arc<str>, Vec<Node>>,
     /// Whether dynamic includes are followed to check what they hold.
@@ -73,6 +75,7 @@ impl<'r> Expander<'r> {
             scouted_handlers: Vec::new(),
             scouted_files: HashSet::new(),
             handlers_unknown: false,
+            lost: Vec::new(),
             listens: HashMap::new(),
             scout,
             scouting: 0,
@@ -161,7 +164,10 @@ impl<'r> Expander<'r> {
     }
 
     fn task(&mut self, task: &syntax::Task, context: &Inherited, made: &mut Vec<Item>) {
-        let Some((candidate, named)) = self.pick(task, context) else { return };
+        let Some((candidate, named)) = self.pick(task, context) else {
+            self.lost.extend(task.keywords.get("register").cloned());
+            return;
+        };
         match named {
             Picked::Named(Named::Builtin(Builtin::ImportTasks)) => {
                 self.import_tasks(task, candidate, context, made)
