@@ -1,0 +1,274 @@
+//! Rows of templates with the results that ansible-core 2.19 gave for them.
+//!
+//! `rows.jsonl` was made by running each template through ansible-core itself; a row has the template (`t`), variables as
+//! YAML (`v`) and the result as JSON (`e`), or `error` where Ansible refuses. `when` rows are conditions.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{ErrorKind, FileOptions, Options, Scope, SearchPath, Templates, Value, Var};
+use crate::source::{Node, SourceId, Sources, Span, Yaml, parse};
+
+/// Variables of one test.
+#[derive(Debug)]
+struct Vars {
+    node: Node,
+    data: Vec<(&'static str, Value)>,
+    folder: Option<PathBuf>,
+}
+
+impl Scope for Vars {
+    fn get(&self, name: &str) -> Option<Var> {
+        if let Some((_, value)) = self.data.iter().find(|(n, _)| *n == name) {
+            return Some(Var::Data(value.clone()));
+        }
+        self.node.as_map()?.get(name).map(|node| Var::Yaml(Arc::new(node.clone())))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let map = self.node.as_map();
+        let mut names: Vec<String> = map
+            .into_iter()
+            .flat_map(|m| m.entries.iter().filter_map(|e| e.key.as_str().map(ToOwned::to_owned)))
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn search(&self) -> SearchPath {
+        SearchPath { bases: self.folder.iter().cloned().collect() }
+    }
+}
+
+fn node_of(yaml: &str) -> Node {
+    let sources = Sources::new(PathBuf::new());
+    let id = sources.add(PathBuf::from("vars"), yaml.to_owned());
+    match parse(&sources, id) {
+        Ok(node) => node,
+        Err(found) => panic!("{yaml}: {:?}", found.list),
+    }
+}
+
+fn scope_with(yaml: &str, data: Vec<(&'static str, Value)>) -> Arc<dyn Scope> {
+    Arc::new(Vars { node: node_of(yaml), data, folder: None })
+}
+
+fn scope(yaml: &str) -> Arc<dyn Scope> {
+    scope_with(yaml, Vec::new())
+}
+
+fn templates() -> Templates {
+    Templates::new(Options::default())
+}
+
+fn text_node(text: &str) -> Node {
+    Node { span: Span { file: SourceId(0), start: 0, end: text.len() as u32 }, value: Yaml::Str(text.into()) }
+}
+
+fn json(value: &Value) -> String {
+    super::to_json(value).map_or_else(|e| format!("not JSON: {e}"), |v| v.to_string())
+}
+
+#[test]
+fn rows_give_what_ansible_gives() {
+    let templates = templates();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for line in include_str!("rows.jsonl").lines() {
+        let row: serde_json::Value = serde_json::from_str(line).expect("a row is JSON");
+        let (template, vars) = (row["t"].as_str().unwrap_or(""), row["v"].as_str().unwrap_or(""));
+        let scope = scope(if vars.is_empty() { "{}" } else { vars });
+        count += 1;
+        let result = if row["when"].as_bool() == Some(true) {
+            templates.condition(&text_node(template), &scope).map(Value::from)
+        } else {
+            templates.text(template, None, &scope)
+        };
+        let expected =
+            if row["error"].as_bool() == Some(true) { "an error".to_owned() } else { row["e"].to_string() };
+        let got = match &result {
+            Ok(value) => json(value),
+            Err(e) if expected != "an error" => format!("an error: {e}"),
+            Err(_) => "an error".to_owned(),
+        };
+        if got != expected {
+            wrong.push(format!("{template}\n  vars     {vars}\n  expected {expected}\n  got      {got}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {count} rows differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn error(template: &str, vars: &str) -> super::TemplateError {
+    match templates().text(template, None, &scope(vars)) {
+        Ok(value) => panic!("{template} gave {}", json(&value)),
+        Err(e) => e,
+    }
+}
+
+#[test]
+fn undefined_names_the_variable_and_a_near_one() {
+    let e = error("{{ clustre_name }}", "{cluster_name: a}");
+    assert_eq!(e.to_string(), "`clustre_name` is undefined");
+    assert_eq!(e.help.as_deref(), Some("did you mean `cluster_name`?"));
+    assert_eq!(e.offset, Some(3..15));
+}
+
+#[test]
+fn undefined_inside_a_variable_shows_the_way_there() {
+    let e = error("{{ a }}", "{a: 'x {{ b }}', b: '{{ c.d }}', c: {}}");
+    assert_eq!(e.to_string(), "`d` is undefined: the mapping has no such key");
+    let way: Vec<&str> = e.chain.iter().map(|link| link.variable.as_str()).collect();
+    assert_eq!(way, ["b", "a"]);
+    assert!(e.at.is_some());
+}
+
+#[test]
+fn cycle_names_all_variables_on_the_way() {
+    let e = error("{{ a }}", "{a: '{{ b }}', b: '{{ c }}', c: 'x {{ a }}'}");
+    assert_eq!(e.to_string(), "`a` needs its own value first: a \u{2192} b \u{2192} c \u{2192} a");
+}
+
+#[test]
+fn data_is_never_rendered() {
+    let scope = scope_with("{x: '{{ fact }}'}", vec![("fact", Value::from("{{ 1 + 1 }}"))]);
+    let value = templates().text("{{ x }}", None, &scope).expect("renders");
+    assert_eq!(value.as_str(), Some("{{ 1 + 1 }}"));
+}
+
+#[test]
+fn unsafe_text_is_never_rendered() {
+    let value =
+        templates().node(&node_of("{a: !unsafe '{{ x }}', b: '{{ 1 }}'}"), &scope("{}")).expect("renders");
+    assert_eq!(json(&value), r#"{"a":"{{ x }}","b":1}"#);
+}
+
+#[test]
+fn omit_leaves_entries_out_and_alone_is_a_mark() {
+    let scope = scope("{}");
+    let value =
+        templates().node(&node_of("{a: '{{ omit }}', b: ['{{ omit }}', 2]}"), &scope).expect("renders");
+    assert_eq!(json(&value), r#"{"b":[2]}"#);
+    assert!(super::is_omit(&templates().text("{{ x | default(omit) }}", None, &scope).expect("renders")));
+}
+
+#[test]
+fn unknown_spreads_and_a_condition_says_so() {
+    let scope = scope_with("{y: '{{ r.stdout }} x'}", vec![("r", super::unknown())]);
+    for template in ["{{ r.stdout | int + 1 }}", "{{ y }}", "{{ r.a.b | default(3) }}", "a {{ r }}"] {
+        assert!(super::is_unknown(&templates().text(template, None, &scope).expect(template)), "{template}");
+    }
+    let e = templates().condition(&text_node("r.rc == 0"), &scope).expect_err("is unknown");
+    assert_eq!(e.kind, ErrorKind::Unknown);
+    assert!(!templates().condition(&text_node("r.rc == 0 and false"), &scope).expect("is false"));
+}
+
+#[test]
+fn condition_that_is_no_boolean_says_what_to_write() {
+    let e = templates().condition(&text_node("x"), &scope("{x: 'yes'}")).expect_err("is text");
+    assert_eq!(e.kind, ErrorKind::Condition);
+    assert_eq!(e.help.as_deref(), Some("write `| bool` after it, or compare it, such as `!= \"\"`"));
+}
+
+#[test]
+fn check_finds_unknown_filters_tests_and_lookups() {
+    let found = templates()
+        .check_text("{{ x | defualt(1) }}{{ y is defnied }}{{ lookup('flie', 'a') }}")
+        .expect("parses");
+    let said: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(said, ["no filter named `defualt`", "no test named `defnied`", "no lookup named `flie`"]);
+    assert_eq!(found.problems[0].help.as_deref(), Some("did you mean `default`?"));
+}
+
+#[test]
+fn check_knows_which_names_may_be_missing() {
+    let found = templates()
+        .check_text("{% set l = 1 %}{{ a.b | default(c) }}{{ l }}{{ d if d is defined else e }}{% for i in f %}{{ i }}{% endfor %}")
+        .expect("parses");
+    let names: Vec<(&str, bool)> = found.names.iter().map(|r| (&*r.name, r.guarded)).collect();
+    assert_eq!(names, [("a", true), ("c", false), ("d", true), ("d", true), ("e", false), ("f", false)]);
+}
+
+#[test]
+fn file_obeys_its_header_and_keeps_the_last_newline() {
+    let scope = scope("{x: 1, l: [1, 2]}");
+    let render = |text: &str| templates().file(text, Path::new("t.j2"), FileOptions::default(), &scope);
+    assert_eq!(render("a\n{% if x %}\nb\n{% endif %}\n").as_deref(), Ok("a\nb\n"));
+    assert_eq!(
+        render("#jinja2: lstrip_blocks: True, variable_start_string: '[%', variable_end_string: '%]'\n  {% for i in l %}\n[% i %]\n  {% endfor %}\n")
+            .as_deref(),
+        Ok("1\n2\n")
+    );
+    let e = render("#jinja2: trim_blcks: true\n").expect_err("unknown option");
+    assert_eq!(e.to_string(), "the `#jinja2:` header has no option `trim_blcks`");
+}
+
+#[test]
+fn includes_imports_and_inheritance_are_found_beside_the_roles_templates() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        fs_err::create_dir_all(folder.path().join("templates")).expect("a folder");
+        fs_err::write(folder.path().join("templates").join(name), text).expect("a file");
+    };
+    write("base.j2", "<{% block a %}base{% endblock %}|{% block b %}B{% endblock %}>");
+    write("macros.j2", "{% macro twice(x, y='!') %}{{ x }}{{ x }}{{ y }}{% endmacro %}");
+    write("part.j2", "part of {{ name }} {{ local }}");
+    let scope: Arc<dyn Scope> = Arc::new(Vars {
+        node: node_of("{name: me}"),
+        data: Vec::new(),
+        folder: Some(folder.path().to_owned()),
+    });
+    let render = |text: &str| {
+        templates().file(text, &folder.path().join("templates/t.j2"), FileOptions::default(), &scope)
+    };
+    assert_eq!(
+        render("{% extends 'base.j2' %}{% block a %}mine+{{ super() }}{% endblock %}").as_deref(),
+        Ok("<mine+base|B>")
+    );
+    assert_eq!(render("{% from 'macros.j2' import twice %}{{ twice('a') }}").as_deref(), Ok("aa!"));
+    assert_eq!(
+        render("{% import 'macros.j2' as m with context %}{{ m.twice('b', y='?') }}").as_deref(),
+        Ok("bb?")
+    );
+    assert_eq!(render("{% set local = 1 %}{% include 'part.j2' %}").as_deref(), Ok("part of me 1"));
+    let e = render("{% include 'nope.j2' %}").expect_err("is missing");
+    assert_eq!(e.to_string(), "no template `nope.j2` found");
+}
+
+#[test]
+fn with_lookups_give_lists() {
+    let lookup = |name: &str, terms: &str| {
+        let all = templates().lookup(name, &node_of(terms), &scope("{l: [a, b]}")).expect(name);
+        json(&Value::from(all))
+    };
+    assert_eq!(lookup("items", "['{{ l }}', c, [d, [e]]]"), r#"["a","b","c","d",["e"]]"#);
+    assert_eq!(lookup("dict", "{a: 1}"), r#"[{"key":"a","value":1}]"#);
+    assert_eq!(lookup("nested", "['{{ l }}', [1, 2]]"), r#"[["a",1],["a",2],["b",1],["b",2]]"#);
+    assert_eq!(lookup("together", "['{{ l }}', [1]]"), r#"[["a",1],["b",null]]"#);
+    assert_eq!(lookup("sequence", "start=4 end=8 stride=2 format=h%02x"), r#"["h04","h06","h08"]"#);
+    assert_eq!(lookup("sequence", "count=3"), r#"["1","2","3"]"#);
+    assert_eq!(lookup("subelements", "[[{n: a, k: [1, 2]}], k]"), r#"[[{"n":"a"},1],[{"n":"a"},2]]"#);
+    assert_eq!(lookup("indexed_items", "[a, b]"), r#"[[0,"a"],[1,"b"]]"#);
+    assert_eq!(lookup("flattened", "[a, [b, [c]]]"), r#"["a","b","c"]"#);
+}
+
+#[test]
+fn lazy_parts_fail_only_when_used() {
+    let vars = "{c: {good: '{{ n }}', bad: '{{ nope }}'}, n: 5}";
+    let value = templates()
+        .text("{{ c.good }}{{ c | length }}{{ 'bad' in c }}", None, &scope(vars))
+        .expect("renders");
+    assert_eq!(value.as_str(), Some("52True"));
+    assert_eq!(error("{{ c }}", vars).to_string(), "`nope` is undefined");
+}
+
+#[test]
+fn password_is_made_once_and_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sub/secret");
+    let template = format!("{{{{ lookup('password', '{} length=12 chars=digits') }}}}", path.display());
+    let first = templates().text(&template, None, &scope("{}")).expect("makes");
+    let again = templates().text(&template, None, &scope("{}")).expect("reads");
+    // All digits: what a template gives keeps the type of the lookup's result, which is text.
+    assert_eq!(first.as_str().map(str::len), Some(12));
+    assert_eq!(first, again);
+}
