@@ -83,6 +83,7 @@ pub(super) fn templates(resolver: &Resolver, path: &Path, made: &[Made], out: &m
     for made in made {
         let play = &made.play;
         walk.define_play(play);
+        walk.define_lost(&made.lost);
         walk.play(play, out);
         let mut all: Vec<Arc<Task>> = Vec::new();
         each_task(&play.items, &mut |t| all.push(Arc::clone(t)));

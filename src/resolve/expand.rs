@@ -1,6 +1,7 @@
-//! Items as written to items as run: blocks, tasks, static imports, and a look into dynamic includes.
+//! Items as written to items as run: blocks, tasks, handlers, static imports.
 //!
-//! Owns: one walk over one play (or one dynamic include). Must not: decide between plays; that is `plays`.
+//! Owns: one walk over one play (or one dynamic include). Must not: decide between plays; that is `plays`. What dynamic
+//! includes hold is looked at in `scout`.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -10,8 +11,8 @@ use super::catalogue::{self, Builtin, Named};
 use super::expand_role::RoleCall;
 use super::inherit;
 use super::roles::Identity;
-use super::{Block, Handler, Include, Inherited, Item, Resolver, Role, Task, roles, tasks};
-use crate::source::{Diagnostic, Diagnostics, Node, Severity, Span, Yaml};
+use super::{Block, Handler, Include, Inherited, Item, Resolver, Role, roles, tasks};
+use crate::source::{Diagnostic, Diagnostics, Node, Span, Yaml};
 use crate::syntax::{self, Candidate};
 use crate::vars::Layer;
 
@@ -32,14 +33,16 @@ pub(super) struct Expander<'r> {
     /// What dynamic includes with a literal name hold: checked now, expanded when the run comes there.
     pub scouted: Vec<Item>,
     pub scouted_handlers: Vec<Arc<Handler>>,
-    scouted_files: HashSet<(PathBuf, Option<PathBuf>)>,
+    pub(super) scouted_files: HashSet<(PathBuf, Option<PathBuf>)>,
     /// A dynamic include with a templated name, or handlers behind an include, may define handlers nobody can know yet.
     pub handlers_unknown: bool,
+    /// `register` names of tasks that could not be made, so that their readers are not blamed.
+    pub lost: Vec<Node>,
     /// What handlers of the file being read listen to.
     listens: HashMap<Arc<str>, Vec<Node>>,
     /// Whether dynamic includes are followed to check what they hold.
-    scout: bool,
-    scouting: usize,
+    pub(super) scout: bool,
+    pub(super) scouting: usize,
     /// The play's variables, for names that are rendered early.
     pub play_vars: Option<Arc<Layer>>,
 }
@@ -51,9 +54,6 @@ pub(super) struct Open {
     pub what: String,
     pub at: Span,
 }
-
-/// Dynamic includes inside dynamic includes are followed this deep before a run.
-const SCOUT_DEPTH: usize = 24;
 
 /// Imports inside imports; a templated name can hide a cycle from the check by path.
 const IMPORT_DEPTH: usize = 64;
@@ -73,6 +73,7 @@ impl<'r> Expander<'r> {
             scouted_handlers: Vec::new(),
             scouted_files: HashSet::new(),
             handlers_unknown: false,
+            lost: Vec::new(),
             listens: HashMap::new(),
             scout,
             scouting: 0,
@@ -161,7 +162,10 @@ impl<'r> Expander<'r> {
     }
 
     fn task(&mut self, task: &syntax::Task, context: &Inherited, made: &mut Vec<Item>) {
-        let Some((candidate, named)) = self.pick(task, context) else { return };
+        let Some((candidate, named)) = self.pick(task, context) else {
+            self.lost.extend(task.keywords.get("register").cloned());
+            return;
+        };
         match named {
             Picked::Named(Named::Builtin(Builtin::ImportTasks)) => {
                 self.import_tasks(task, candidate, context, made)
@@ -354,7 +358,11 @@ impl<'r> Expander<'r> {
     }
 
     /// The options of `import_role` or `include_role` as far as they are literal; `None` when the name cannot be known.
-    fn role_call(&mut self, arguments: &super::Arguments, context: &Inherited) -> Option<RoleCall> {
+    pub(super) fn role_call(
+        &mut self,
+        arguments: &super::Arguments,
+        context: &Inherited,
+    ) -> Option<RoleCall> {
         let find =
             |name: &str| arguments.entries.iter().find(|(k, _)| k.value == name).map(|(_, n)| n.clone());
         let node = find("name")?;
@@ -431,106 +439,6 @@ impl<'r> Expander<'r> {
             self.out.push(roles::no_file(self.resolver, name, &folder, &roles::files_below(&folder), at));
         }
         found.map(|p| roles::clean(&p))
-    }
-
-    /// Checks what a dynamic include holds when its name is literal.
-    fn look_into(&mut self, task: &Arc<Task>, context: &Inherited) {
-        let find =
-            |name: &str| task.action.args.entries.iter().find(|(k, _)| k.value == name).map(|(_, n)| n);
-        let (is_role, target) = match task.action.kind {
-            super::ActionKind::IncludeTasks => (false, find("file")),
-            super::ActionKind::IncludeRole => (true, find("name")),
-            _ => return,
-        };
-        let Some(target) = target else { return };
-        if target.is_template() {
-            self.handlers_unknown |= is_role;
-            return;
-        }
-        let (Some(inherited), true) = (&task.inherited, self.scout && self.scouting < SCOUT_DEPTH) else {
-            return;
-        };
-        let inherited = Arc::clone(inherited);
-        self.scouting += 1;
-        if is_role {
-            self.scout_role(task, &inherited);
-        } else if let Some(name) = target.scalar_text() {
-            let before = self.out.list.len();
-            let found = self.find_tasks_file(&name, target.span, context);
-            self.soften(task, before);
-            if let Some(path) = found {
-                let key = (path.clone(), context.role.as_ref().map(|r| r.path.clone()));
-                if self.scouted_files.insert(key) {
-                    // A dynamic include may include itself: its end is decided on the host.
-                    let open = std::mem::take(&mut self.open);
-                    let mut items = Vec::new();
-                    let inner = self.applied(&inherited, task);
-                    self.import_file(&path, target.span, task.span, &inner, &mut items);
-                    self.open = open;
-                    self.scouted.extend(items);
-                }
-            }
-        }
-        self.scouting -= 1;
-    }
-
-    fn scout_role(&mut self, task: &Arc<Task>, inherited: &Inherited) {
-        let literal = |name: &str| {
-            task.action
-                .args
-                .entries
-                .iter()
-                .find(|(k, _)| k.value == name)
-                .is_none_or(|(_, n)| !n.is_template())
-        };
-        if !["tasks_from", "vars_from", "defaults_from", "handlers_from"].into_iter().all(literal) {
-            self.handlers_unknown = true;
-            return;
-        }
-        let Some(mut call) = self.role_call(&task.action.args, inherited) else { return };
-        call.link = task.span;
-        let before = self.out.list.len();
-        let path = roles::find(self.resolver, &call.name, call.at, inherited, &mut self.out);
-        self.soften(task, before);
-        let Some(path) = path else { return };
-        let key = (path.join("tasks").join(call.from.tasks.as_deref().unwrap_or("main")), Some(path));
-        if !self.scouted_files.insert(key) {
-            return;
-        }
-        // What is found here must not count as run or as part of the play.
-        let open = std::mem::take(&mut self.open);
-        let (roles, ran, handlers) = (self.roles.len(), self.ran.len(), self.handlers.len());
-        let inner = self.applied(inherited, task);
-        if let Some((items, _)) = self.role(&call, &inner) {
-            self.scouted.extend(items);
-        }
-        self.open = open;
-        self.roles.truncate(roles);
-        self.ran.truncate(ran);
-        let found = self.handlers.split_off(handlers);
-        self.scouted_handlers.extend(found.into_iter().flat_map(|(_, list)| list));
-    }
-
-    /// What an include's children inherit, `apply:` included.
-    pub(super) fn applied(&mut self, inherited: &Inherited, task: &Task) -> Inherited {
-        let apply =
-            task.action.args.entries.iter().find(|(k, _)| k.value == "apply").and_then(|(_, n)| n.as_map());
-        match apply {
-            Some(map) => {
-                let keywords = syntax::only_keywords(map, syntax::Place::BLOCK, &mut self.out);
-                inherit::inward(inherited, &keywords, &mut self.out)
-            }
-            None => inherited.clone(),
-        }
-    }
-
-    /// A missing file behind a condition may be meant: then it is a warning.
-    fn soften(&mut self, task: &Task, from: usize) {
-        if !task.when.is_empty() {
-            for finding in &mut self.out.list[from..] {
-                finding.severity = Severity::Warning;
-            }
-        }
     }
 
     /// The identity of a task.

@@ -17,6 +17,7 @@ mod playbook;
 mod plays;
 mod resolver;
 mod roles;
+mod scout;
 mod tasks;
 mod templates;
 

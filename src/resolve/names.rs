@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Condition, Play, Resolver, Role, Settings, Task, roles};
+use super::{ActionKind, Condition, Play, Resolver, Role, Settings, Task, roles};
 use crate::source::{Diagnostic, Diagnostics, Node, Span, Yaml, nearest};
 use crate::vars::Layer;
 
@@ -53,6 +53,9 @@ const MAGIC: &[&str] = &[
     "module_setup",
     "gather_subset",
 ];
+
+/// More roles than this are not searched for names when an include may mean any of them.
+const ROLES_LIMIT: usize = 300;
 
 /// Names found by suffix or prefix: facts and connection variables come from hosts and inventories.
 fn comes_from_outside(name: &str) -> bool {
@@ -153,7 +156,19 @@ impl<'r> Walk<'r> {
                 self.open |= task.action.args.whole.is_some();
             }
             "include_vars" => self.define_include_vars(task),
-            // These modules return facts under names of their own.
+            // Facts without the prefix: modules that return some under names of their own.
+            "service_facts" => self.define("services", Some(task.span)),
+            "package_facts" => self.define("packages", Some(task.span)),
+            "getent" => {
+                let database = task.action.args.entries.iter().find(|(k, _)| k.value == "database");
+                match database.map(|(_, n)| n).filter(|n| !n.is_template()).and_then(Node::scalar_text) {
+                    Some(name) => self.define(&format!("getent_{name}"), Some(task.span)),
+                    None => self.open = true,
+                }
+            }
+            name if name.ends_with("_facts") && matches!(task.action.kind, ActionKind::Custom(_)) => {
+                self.open = true
+            }
             _ => {}
         }
     }
@@ -199,12 +214,75 @@ impl<'r> Walk<'r> {
         }
     }
 
-    /// An include whose file is only known at run time may set facts nobody has read.
+    /// An include whose file is only known at run time: all files that it may mean count as defining.
     pub(super) fn unknown_includes(&mut self, task: &Task) {
         let target =
             task.action.args.entries.iter().find(|(k, _)| matches!(k.value.as_str(), "file" | "name"));
-        if target.is_some_and(|(_, n)| n.is_template()) {
+        if !target.is_some_and(|(_, n)| n.is_template()) {
+            return;
+        }
+        if matches!(task.action.kind, ActionKind::IncludeTasks) {
+            self.define_by_tasks(&task.directory);
+            return;
+        }
+        let Some(context) = &task.inherited else { return };
+        let roles = roles::all(self.resolver, context);
+        if roles.len() > ROLES_LIMIT {
             self.open = true;
+            return;
+        }
+        for role in roles {
+            for folder in ["vars", "defaults"] {
+                self.define_folder(&role.join(folder));
+            }
+            self.define_by_tasks(&role.join("tasks"));
+        }
+    }
+
+    /// What the tasks of a folder register and set, read without a look at their modules.
+    fn define_by_tasks(&mut self, folder: &Path) {
+        if !self.folders.insert(folder.join("*")) {
+            return;
+        }
+        let mut ignored = Diagnostics::default();
+        let nowhere = Span { file: crate::source::SourceId(0), start: 0, end: 0 };
+        for file in roles::files_below(folder) {
+            if let Some(node) = self.resolver.load(&file, nowhere, &mut ignored) {
+                self.define_by_node(&node);
+            }
+        }
+    }
+
+    fn define_by_node(&mut self, node: &Node) {
+        for item in node.as_seq().unwrap_or_default() {
+            self.define_by_node(item);
+        }
+        for entry in node.as_map().map(|m| m.entries.as_slice()).unwrap_or_default() {
+            let key = entry.key.as_str().map(super::catalogue::short).unwrap_or_default();
+            match key {
+                "register" | "loop_var" | "index_var" => {
+                    if let Some(name) = entry.value.scalar_text() {
+                        self.define(&name, Some(entry.value.span));
+                    }
+                }
+                "set_fact" | "vars" => {
+                    for fact in entry.value.as_map().map(|m| m.entries.as_slice()).unwrap_or_default() {
+                        if let Some(name) = fact.key.scalar_text() {
+                            self.define(&name, Some(fact.key.span));
+                        }
+                    }
+                }
+                _ => self.define_by_node(&entry.value),
+            }
+        }
+    }
+
+    /// Names of tasks that were left out because of a mistake of their own.
+    pub(super) fn define_lost(&mut self, names: &[Node]) {
+        for node in names {
+            if let Some(name) = node.scalar_text() {
+                self.define(&name, Some(node.span));
+            }
         }
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Made {
     pub scouted: Vec<Item>,
     pub scouted_handlers: Vec<Arc<super::Handler>>,
     pub handlers_unknown: bool,
+    /// `register` names of tasks that could not be made.
+    pub lost: Vec<Node>,
 }
 
 impl Resolver {
@@ -240,6 +242,7 @@ impl Resolver {
             scouted: expander.scouted,
             scouted_handlers: expander.scouted_handlers,
             handlers_unknown: expander.handlers_unknown,
+            lost: expander.lost,
             play: Play {
                 index: 0,
                 span: play.span,

@@ -105,6 +105,11 @@ fn collection_home(namespace: &str, collection: &str, context: &Inherited) -> Op
         .find(|p| p.is_dir())
 }
 
+/// Every role that a name could mean.
+pub(super) fn all(resolver: &Resolver, context: &Inherited) -> Vec<PathBuf> {
+    bases(resolver, context).iter().flat_map(|b| folders(b).into_iter().map(|name| b.join(name))).collect()
+}
+
 fn bases(resolver: &Resolver, context: &Inherited) -> Vec<PathBuf> {
     let mut bases = vec![context.playbook_directory.join("roles")];
     if let Some(beside) = context.role.as_ref().and_then(|r| r.path.parent()) {

@@ -361,12 +361,14 @@ pub(super) fn unknown_module(catalogue: &dyn Catalogue, name: &Spanned<String>) 
         if names.contains(&bare) {
             return finding.label(format!("did you mean `{bare}`?"));
         }
-        return finding.help(format!("this collection is not built in; an executable `library/{bare}` beside the playbook would be used"));
+        return finding.help(format!("this collection is not built in; an executable `library/{bare}` beside the playbook would be taken"));
     }
     if let Some(near) = nearest(bare, syntax::keyword_names(syntax::Place::TASK)) {
         return finding.label(format!("did you mean the key `{near}`? then the module is missing"));
     }
-    finding.help(format!("an executable `library/{bare}` beside the playbook would be used"))
+    finding.help(format!(
+        "it is not built in; an executable `library/{bare}` beside the playbook would be taken"
+    ))
 }
 
 /// The task that Ansible puts before a role with an argument specification.
