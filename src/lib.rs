@@ -2,6 +2,10 @@
 //!
 //! The folders are the stages of a run, in this order; a stage imports only from earlier ones.
 
+pub mod exit;
+
+pub mod ask;
+
 pub mod source;
 
 pub mod syntax;
@@ -13,3 +17,19 @@ pub mod vars;
 pub mod inventory;
 
 pub mod resolve;
+
+pub mod connection;
+
+pub mod actions;
+
+pub mod plan;
+
+pub mod journal;
+
+pub mod engine;
+
+pub mod report;
+
+pub mod lab;
+
+pub mod cli;

@@ -8,6 +8,11 @@
 
 use serde_json::{Map, Value};
 
+mod check;
+mod coerce;
+
+pub use check::nearest;
+
 /// What an option's value must be. Strings are coerced as Ansible does it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -126,6 +131,8 @@ pub struct Spec {
     pub options: &'static [&'static [Opt]],
     /// Takes text instead of `key=value` (`command`, `shell`, `raw`, `script`), stored under this option.
     pub free_form: Option<&'static str>,
+    /// Names that are no options are taken too, as they are (`set_fact`, `add_host`).
+    pub any_options: bool,
     /// At least one option of each group must be given.
     pub required_one_of: &'static [&'static [&'static str]],
     /// At most one option of each group may be given.
@@ -146,6 +153,7 @@ impl Spec {
             aliases: &[],
             options: &[],
             free_form: None,
+            any_options: false,
             required_one_of: &[],
             mutually_exclusive: &[],
             required_if: &[],
@@ -171,6 +179,22 @@ impl Spec {
     /// Every fault of the arguments, not just the first.
     pub fn coerce(&self, raw: Map<String, Value>) -> Result<Map<String, Value>, Vec<ArgumentFault>> {
         coerce::coerce(self, raw)
+    }
+
+    /// Checks what can be known before a host is touched: unknown and doubled names, missing and exclusive ones, and
+    /// the values that are written literally. A value of `None` is one that a template makes later.
+    #[must_use]
+    pub fn check_static<'a>(
+        &self,
+        given: impl IntoIterator<Item = (&'a str, Option<&'a Value>)>,
+    ) -> Vec<ArgumentFault> {
+        check::check_static(self, given)
+    }
+
+    /// Whether the value of this option (by name or alias) must never be shown.
+    #[must_use]
+    pub fn is_secret(&self, name: &str) -> bool {
+        self.option(name).is_some_and(|option| option.secret)
     }
 }
 
@@ -202,18 +226,4 @@ pub enum ArgumentFault {
 
 fn quoted(names: &[&str]) -> String {
     names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
-}
-
-mod coerce {
-    //! The coercion itself. To be filled by the owner of `agent/`.
-    use serde_json::{Map, Value};
-
-    use super::{ArgumentFault, Spec};
-
-    pub(super) fn coerce(
-        _spec: &Spec,
-        raw: Map<String, Value>,
-    ) -> Result<Map<String, Value>, Vec<ArgumentFault>> {
-        Ok(raw)
-    }
 }

@@ -1,1 +1,26 @@
-//! Inventories and host patterns.
+//! Inventories: hosts, groups and their variables, and the patterns that choose among them.
+//!
+//! Owns: reading YAML, INI, JSON, script and plugin inventories with `group_vars/` and `host_vars/`; host patterns and `--limit`.
+//! Must not: know plays, render templates, or decide precedence beyond what belongs to groups and hosts.
+
+mod files;
+mod ini;
+mod literal;
+mod load;
+mod model;
+mod pattern;
+mod plugin;
+mod range;
+mod reader;
+mod runtime;
+mod script;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+pub use load::{Request, load, load_playbook_vars};
+pub use model::{Group, GroupHosts, GroupLoop, Host, HostTables, Inventory, LOCALHOST};
+pub use pattern::near;
+pub use pattern::{Limit, Pattern, PatternError, Selection};
+pub use plugin::{PluginGroup, PluginInventory, Plugins};
+pub use runtime::NewHost;

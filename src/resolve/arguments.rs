@@ -23,6 +23,8 @@ pub(super) enum TextForm {
 pub(super) struct Read {
     pub arguments: Arguments,
     pub vars: Vec<(Spanned<String>, Node)>,
+    /// Something was wrong with the text itself: what is missing is not worth saying.
+    pub broken: bool,
 }
 
 /// Reads a candidate's arguments and its task's `args:`.
@@ -38,7 +40,9 @@ pub(super) fn read(
     let mut read = Read {
         arguments: Arguments { span: candidate.name.span, entries: Vec::new(), whole: None },
         vars: Vec::new(),
+        broken: false,
     };
+    let before = out.list.len();
     match &candidate.args.value {
         Yaml::Null => {}
         Yaml::Map(_) => pairs_of(&candidate.args, &mut read.arguments.entries, out),
@@ -83,6 +87,7 @@ pub(super) fn read(
         Some(node) if node.is_template() => read.arguments.whole = Some(node.clone()),
         _ => {}
     }
+    read.broken = out.list.len() > before;
     read
 }
 
@@ -91,12 +96,15 @@ pub(super) fn check(
     arguments: &mut Arguments,
     module: &Spanned<String>,
     spec: &'static Spec,
-    has_defaults: bool,
+    incomplete: bool,
     out: &mut Diagnostics,
 ) {
     let mut seen: Vec<(&'static str, String, Span)> = Vec::new();
     for (key, value) in &mut arguments.entries {
         let Some(option) = spec.option(&key.value) else {
+            if spec.any_options {
+                continue;
+            }
             let names =
                 spec.all_options().flat_map(|o| std::iter::once(o.name).chain(o.aliases.iter().copied()));
             let near = nearest(&key.value, names);
@@ -126,27 +134,22 @@ pub(super) fn check(
         check_value(option, value, &module.value, out);
         option.name.clone_into(&mut key.value);
     }
-    if arguments.whole.is_some() || has_defaults {
+    if arguments.whole.is_some() || incomplete {
         return;
     }
-    let given = |name: &str| seen.iter().any(|(n, ..)| *n == name);
-    let help = |option: &Opt| {
-        nearest(
-            option.name,
-            arguments.entries.iter().map(|(k, _)| k.value.as_str()).filter(|k| spec.option(k).is_none()),
-        )
-        .map(|near| format!("did you mean it where you wrote `{near}`?"))
+    // An option that was misspelt is reported as unknown; it is not missing too.
+    let slipped = |name: &str| {
+        let unknown =
+            arguments.entries.iter().map(|(k, _)| k.value.as_str()).filter(|k| spec.option(k).is_none());
+        nearest(name, unknown).is_some()
     };
+    let given = |name: &str| seen.iter().any(|(n, ..)| *n == name) || slipped(name);
     for option in spec.all_options().filter(|o| o.required && !given(o.name)) {
         let what = match spec.free_form {
             Some(free) if free == option.name => format!("`{}` needs something to do", module.value),
             _ => format!("`{}` needs `{}`", module.value, option.name),
         };
-        let finding = Diagnostic::error("missing-argument", what, module.span);
-        out.push(match help(option) {
-            Some(help) => finding.help(help),
-            None => finding,
-        });
+        out.push(Diagnostic::error("missing-argument", what, module.span));
     }
     for group in spec.required_one_of.iter().filter(|g| !g.iter().any(|n| given(n))) {
         let message = format!("`{}` needs one of {}", module.value, quoted(group));

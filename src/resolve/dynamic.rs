@@ -11,6 +11,7 @@ use super::roles::From;
 use super::{ExpandedRole, Inherited, Item, Play, Resolver, RoleInclude, Task, checks, inherit};
 use crate::source::{Diagnostic, Diagnostics, Node, Span};
 use crate::syntax;
+use crate::vars::Layer;
 
 impl Resolver {
     /// Finds the file of an `include_tasks` from its rendered name: beside the including file, in the role, beside the playbook.
@@ -75,7 +76,7 @@ impl Resolver {
         call.allow_duplicates = Some(options.allow_duplicates.unwrap_or(true));
         call.validate = options.rolespec_validate.unwrap_or(true);
         if let Some(role) = &context.role {
-            call.parents = std::iter::once(role.name.clone()).chain(role.parents.iter().cloned()).collect();
+            call.parents = std::iter::once(Arc::clone(role)).chain(role.parents.iter().cloned()).collect();
         }
         let expanded = expander.role(&call, &context);
         let handlers = expander.all_handlers();
@@ -84,6 +85,21 @@ impl Resolver {
             || one(Diagnostic::error("unknown-role", format!("no role named `{}`", options.name), at));
         let (items, role) = expanded.ok_or_else(nothing)?;
         Ok(ExpandedRole { items, handlers, role })
+    }
+
+    /// Reads a file of `vars_files`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn vars_file(&self, path: &Path, at: Span) -> Result<Layer, Diagnostics> {
+        let mut out = Diagnostics::default();
+        let Some(node) = self.load(path, at, &mut out) else { return Err(out) };
+        if node.as_map().is_none() && !node.is_null() {
+            let message = format!("`{}` must be a mapping of variables, not {}", self.shown(path), node.kind());
+            out.push(Diagnostic::error("vars-file", message, node.span));
+        }
+        let layer = inherit::file_layer(&node, node.span);
+        finish(out).map(|()| layer)
     }
 
     /// What the included tasks inherit: the surroundings of the include and its `apply:`.

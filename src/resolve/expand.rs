@@ -180,6 +180,22 @@ impl<'r> Expander<'r> {
                 .help("a task runs one module: start the second with its own `- `"),
             );
         }
+        if let [(candidate, Picked::Named(Named::Found(found)))] = known.as_slice() {
+            let (catalogue::Found::Module(spec) | catalogue::Found::Controller(spec)) = found;
+            let options: Vec<&&Candidate> =
+                unknown.iter().filter(|c| spec.option(&c.name.value).is_some()).collect();
+            if let Some(first) = options.first() {
+                let name = &candidate.name.value;
+                let message =
+                    format!("`{}` is an option of `{name}`, not a key of the task", first.name.value);
+                let mut finding = Diagnostic::error("not-indented", message, first.name.span);
+                for other in &options[1..] {
+                    finding = finding.also(other.name.span, "");
+                }
+                self.out.push(finding.help(format!("indent it below `{name}:`")));
+                return None;
+            }
+        }
         for (nth, candidate) in unknown.iter().enumerate() {
             let name = &candidate.name;
             let near_keyword = crate::source::nearest(&name.value, syntax::keyword_names(place)).is_some();
@@ -236,7 +252,7 @@ impl<'r> Expander<'r> {
         if let Some(node) = self.resolver.load(path, at, &mut self.out) {
             let items = syntax::tasks_file(&node, &mut self.out);
             let inner =
-                self.into_file(context, path, Include { span: link, what: file_label(path, context) });
+                self.inside_file(context, path, Include { span: link, what: file_label(path, context) });
             made.extend(self.items(&items, &inner));
         }
         self.open.pop();
@@ -256,7 +272,12 @@ impl<'r> Expander<'r> {
             for link in &circle[1..] {
                 finding = finding.also(link.at, format!("brings in `{}`", link.what));
             }
-            self.out.push(finding.help("an import always happens, whatever its `when`: use `include_tasks` or `include_role` for a part that may end"));
+            let dependency = circle.iter().all(|o| o.what.starts_with("role "));
+            self.out.push(finding.help(if dependency {
+                "take one of these roles out of the other's `dependencies` or imports"
+            } else {
+                "an import always happens, whatever its `when`: use `include_tasks` for a part that may end"
+            }));
             return false;
         }
         if self.open.len() >= IMPORT_DEPTH {
@@ -268,7 +289,7 @@ impl<'r> Expander<'r> {
         true
     }
 
-    fn into_file(&self, context: &Inherited, path: &Path, link: Include) -> Inherited {
+    fn inside_file(&self, context: &Inherited, path: &Path, link: Include) -> Inherited {
         let mut inner = context.clone();
         inner.chain.push(link);
         if let Some(folder) = path.parent() {
@@ -310,6 +331,7 @@ impl<'r> Expander<'r> {
         ] {
             if let Some(node) = find(option) {
                 *slot = Some(self.static_text(&node, context, "a file name")?);
+                call.from_at.push((option, node.span));
             }
         }
         call.included = true;
@@ -502,10 +524,10 @@ pub(super) enum Picked {
 
 /// A file as task paths and chains name it: by role, else relative to the playbook.
 pub(super) fn file_label(path: &Path, context: &Inherited) -> String {
-    if let Some(role) = &context.role {
-        if let Ok(rest) = path.strip_prefix(&role.path) {
-            return format!("roles/{}/{}", role.name, rest.display());
-        }
+    if let Some(role) = &context.role
+        && let Ok(rest) = path.strip_prefix(&role.path)
+    {
+        return format!("roles/{}/{}", role.name, rest.display());
     }
     path.strip_prefix(&context.playbook_directory).unwrap_or(path).display().to_string()
 }

@@ -20,6 +20,8 @@ pub(super) struct RoleCall {
     /// The task or list item that asks.
     pub link: Span,
     pub from: From,
+    /// Where the options of `from` are written.
+    pub from_at: Vec<(&'static str, Span)>,
     pub params: Vec<(Spanned<String>, Node)>,
     /// `vars:` beside the role's name.
     pub vars: Option<Arc<Layer>>,
@@ -33,7 +35,7 @@ pub(super) struct RoleCall {
     pub when: Option<Node>,
     pub tags: Option<Node>,
     /// Roles that need this one, nearest first.
-    pub parents: Vec<String>,
+    pub parents: Vec<Arc<Role>>,
     /// Parameters of the role that needs this one.
     pub parent_params: Option<Arc<Layer>>,
 }
@@ -45,6 +47,7 @@ impl RoleCall {
             at,
             link: at,
             from: From::default(),
+            from_at: Vec::new(),
             params: Vec::new(),
             vars: None,
             included: false,
@@ -57,6 +60,11 @@ impl RoleCall {
             parent_params: None,
         }
     }
+
+    /// Where a `tasks_from` and kin stand, else the role's name.
+    fn place_of(&self, option: &str) -> Span {
+        self.from_at.iter().find(|(name, _)| *name == option).map_or(self.at, |(_, at)| *at)
+    }
 }
 
 impl Expander<'_> {
@@ -65,7 +73,7 @@ impl Expander<'_> {
         &mut self,
         wanted: &syntax::RoleUse,
         context: &Inherited,
-        parent: Option<(&[String], &Arc<Layer>)>,
+        parent: Option<(&[Arc<Role>], &Arc<Layer>)>,
     ) -> Option<(Vec<Item>, Arc<Role>)> {
         let name = self.static_text(&wanted.name, context, "a role's name")?;
         let mut call = RoleCall::new(name, wanted.name.span);
@@ -135,26 +143,42 @@ impl Expander<'_> {
 
         let name = call.name.rsplit('/').next().unwrap_or(&call.name).to_owned();
         let link = Include { span: call.link, what: what.to_owned() };
+        let defaults = roles::variables(
+            resolver,
+            &path,
+            "defaults",
+            call.from.defaults.as_deref(),
+            call.place_of("defaults_from"),
+            &mut self.out,
+        );
+        let vars = roles::variables(
+            resolver,
+            &path,
+            "vars",
+            call.from.vars.as_deref(),
+            call.place_of("vars_from"),
+            &mut self.out,
+        );
+        let (defaults, vars) = (Arc::new(defaults), roles::joined(vars, call.vars.as_ref()));
         let mut items = Vec::new();
         let mut dependencies = Vec::new();
         if let Some(list) = &meta.dependencies {
-            let mut parents = vec![name.clone()];
-            parents.extend(call.parents.iter().cloned());
             let mut inner = context.clone();
             inner.chain.push(link.clone());
             inner.directory = path.join("meta");
-            // A dependency's folder is looked for beside this role.
-            let beside = Role {
+            // A dependency's folder is looked for beside this role, whose variables it sees.
+            let beside = Arc::new(Role {
                 name: name.clone(),
                 path: path.clone(),
-                defaults: Arc::default(),
-                vars: Arc::default(),
-                params: Arc::default(),
-                parents: Vec::new(),
+                defaults: Arc::clone(&defaults),
+                vars: Arc::clone(&vars),
+                params: Arc::clone(&params),
+                parents: call.parents.clone(),
                 dependencies: Vec::new(),
                 public: true,
-            };
-            inner.role = Some(Arc::new(beside));
+            });
+            let parents: Vec<Arc<Role>> = std::iter::once(Arc::clone(&beside)).chain(call.parents.iter().cloned()).collect();
+            inner.role = Some(beside);
             for wanted in syntax::roles(list, &mut self.out) {
                 if let Some((more, role)) = self.role_use(&wanted, &inner, Some((&parents, &params))) {
                     items.extend(more);
@@ -162,21 +186,11 @@ impl Expander<'_> {
                 }
             }
         }
-        let defaults = roles::variables(
-            resolver,
-            &path,
-            "defaults",
-            call.from.defaults.as_deref(),
-            call.at,
-            &mut self.out,
-        );
-        let vars =
-            roles::variables(resolver, &path, "vars", call.from.vars.as_deref(), call.at, &mut self.out);
         let role = Arc::new(Role {
             name,
             path: path.clone(),
-            defaults: Arc::new(defaults),
-            vars: roles::joined(vars, call.vars.as_ref()),
+            defaults,
+            vars,
             params,
             parents: call.parents.clone(),
             dependencies,
@@ -194,10 +208,10 @@ impl Expander<'_> {
         inner.directory = path.join("tasks");
         // Handlers know the role, but not the block that a static import stands in.
         self.role_handlers(call, &role, &inner);
-        if call.validate {
-            if let Some(specs) = &meta.argument_specs {
-                items.extend(tasks::validation(self, specs, tasks_name, call, &inner));
-            }
+        if call.validate
+            && let Some(specs) = &meta.argument_specs
+        {
+            items.extend(tasks::validation(self, specs, tasks_name, call, &inner));
         }
         match roles::file(&path, "tasks", tasks_name) {
             Some(file) => {
@@ -212,7 +226,13 @@ impl Expander<'_> {
             None if call.from.tasks.is_some() => {
                 let folder = path.join("tasks");
                 let names = roles::files_below(&folder);
-                self.out.push(roles::no_file(resolver, tasks_name, &folder, &names, call.at));
+                self.out.push(roles::no_file(
+                    resolver,
+                    tasks_name,
+                    &folder,
+                    &names,
+                    call.place_of("tasks_from"),
+                ));
             }
             None => {}
         }
@@ -225,7 +245,13 @@ impl Expander<'_> {
             if call.from.handlers.is_some() {
                 let folder = role.path.join("handlers");
                 let names = roles::files_below(&folder);
-                self.out.push(roles::no_file(self.resolver, name, &folder, &names, call.at));
+                self.out.push(roles::no_file(
+                    self.resolver,
+                    name,
+                    &folder,
+                    &names,
+                    call.place_of("handlers_from"),
+                ));
             }
             return;
         };

@@ -282,6 +282,9 @@ impl<'r> Walk<'r> {
                 (_, node) => self.node(node, out),
             }
         }
+        if &*task.action.name == "template" {
+            self.template_file(task, out);
+        }
         let control = task.loop_.as_ref().map(|l| &l.control);
         let nodes = [
             task.name.as_ref(),
@@ -300,6 +303,27 @@ impl<'r> Walk<'r> {
         if let Some(control) = control {
             self.conditions(&control.break_when, out);
         }
+    }
+
+    /// A template file with a literal name is checked like the text in a playbook.
+    fn template_file(&mut self, task: &Task, out: &mut Diagnostics) {
+        let src = task.action.args.entries.iter().find(|(k, _)| k.value == "src").map(|(_, n)| n);
+        let Some(name) = src.filter(|n| !n.is_template()).and_then(Node::scalar_text) else { return };
+        let role = task.role.as_ref().map(|r| r.path.clone());
+        let bases = role.into_iter().chain([task.directory.clone()]);
+        let found =
+            bases.flat_map(|b| [b.join("templates").join(&name), b.join(&name)]).find(|p| p.is_file());
+        // A missing file may come into being during the run.
+        let Some(path) = found else { return };
+        if !self.folders.insert(path.clone()) {
+            return;
+        }
+        let sources = Arc::clone(self.resolver.sources());
+        let Ok(id) = sources.read(&path) else { return };
+        let file = sources.file(id);
+        let whole = Span { file: id, start: 0, end: file.text.len() as u32 };
+        let checked = self.resolver.setup.templates.text(&file.text);
+        self.note(whole, &file.text, checked, out);
     }
 
     fn settings(&mut self, settings: &Arc<Settings>, out: &mut Diagnostics) {
@@ -348,22 +372,20 @@ impl<'r> Walk<'r> {
         for Condition { expression } in list {
             if expression.is_template() {
                 self.node(expression, out);
-            } else if let Yaml::Str(text) = &expression.value {
-                if self.seen.insert(expression.span) {
-                    let checked = self.resolver.setup.templates.expression(text);
-                    self.note(expression.span, text, checked, out);
-                }
+            } else if let Yaml::Str(text) = &expression.value
+                && self.seen.insert(expression.span)
+            {
+                let checked = self.resolver.setup.templates.expression(text);
+                self.note(expression.span, text, checked, out);
             }
         }
     }
 
     fn node(&mut self, node: &Node, out: &mut Diagnostics) {
         match &node.value {
-            Yaml::Str(text) if node.is_template() => {
-                if self.seen.insert(node.span) {
-                    let checked = self.resolver.setup.templates.text(text);
-                    self.note(node.span, text, checked, out);
-                }
+            Yaml::Str(text) if node.is_template() && self.seen.insert(node.span) => {
+                let checked = self.resolver.setup.templates.text(text);
+                self.note(node.span, text, checked, out);
             }
             Yaml::Seq(items) => {
                 for item in items {
@@ -399,6 +421,7 @@ impl<'r> Walk<'r> {
                 let at = sources.inside(span, text, fault.at);
                 let finding = Diagnostic::error("bad-template", fault.message, at);
                 out.push(match fault.help {
+                    Some(help) if help.starts_with("did you mean") => finding.label(help),
                     Some(help) => finding.help(help),
                     None => finding,
                 });

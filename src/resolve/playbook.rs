@@ -312,8 +312,8 @@ pub struct Role {
     pub vars: Arc<Layer>,
     /// Parameters given where the role is used.
     pub params: Arc<Layer>,
-    /// Names of the roles that brought this one in, nearest first (`ansible_parent_role_names`).
-    pub parents: Vec<String>,
+    /// The roles that brought this one in, nearest first: it sees their variables (`ansible_parent_role_names`).
+    pub parents: Vec<Arc<Role>>,
     /// Roles of `meta/main.yml`, whose defaults and vars this role sees too.
     pub dependencies: Vec<Arc<Role>>,
     /// Whether variables of the role are seen outside it (static roles: yes; `include_role`: with `public`).

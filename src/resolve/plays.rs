@@ -73,8 +73,8 @@ impl Resolver {
                 let message = format!("playbooks import each other in a circle: {}", names.join(" → "));
                 let mut finding =
                     Diagnostic::error("import-cycle", message, *first).label("imports it again");
-                for place in more {
-                    finding = finding.also(*place, "on the way");
+                for (place, (path, _)) in more.iter().zip(&open[from + 1..]) {
+                    finding = finding.also(*place, format!("imports `{}`", self.shown(path)));
                 }
                 out.push(finding.help("remove one of these imports"));
             }

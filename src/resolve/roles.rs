@@ -53,11 +53,15 @@ pub(super) fn find(
     out.push(match nearest(name, names.iter().map(String::as_str)) {
         Some(near) => finding.label(format!("did you mean `{near}`?")),
         None => {
-            let shown: Vec<String> = bases.iter().filter(|b| b.is_dir()).map(|b| resolver.shown(b)).collect();
+            let shown: Vec<String> = bases
+                .iter()
+                .filter(|b| b.is_dir() && **b != context.playbook_directory)
+                .map(|b| resolver.shown(b))
+                .collect();
             finding.help(match shown.as_slice() {
-                [] => "there is no `roles` folder beside the playbook, and ANSIBLE_ROLES_PATH names none"
+                [] => "there is no folder `roles` beside the playbook, and ANSIBLE_ROLES_PATH names none"
                     .to_owned(),
-                _ => format!("looked in {}", shown.join(", ")),
+                _ => format!("looked in {} and beside the playbook", shown.join(", ")),
             })
         }
     });

@@ -61,7 +61,7 @@ pub(super) fn build(
     let (action, extra) = action;
     let keywords = &task.keywords;
     let name = keywords.get("name").cloned();
-    let shown = name.as_ref().and_then(Node::scalar_text).unwrap_or_else(|| candidate.name.value.clone());
+    let shown = name.as_ref().and_then(Node::scalar_text).unwrap_or_else(|| action.name.to_string());
     let mut settings = inherit::settings(&context.settings, keywords);
     if candidate.local {
         let mut local = (*settings).clone();
@@ -158,8 +158,8 @@ fn action(
                 &mut expander.out,
             );
             if !takes_anything(spec) {
-                let defaults = has_module_defaults(task, context);
-                arguments::check(&mut read.arguments, &candidate.name, spec, defaults, &mut expander.out);
+                let incomplete = read.broken || has_module_defaults(task, context);
+                arguments::check(&mut read.arguments, &candidate.name, spec, incomplete, &mut expander.out);
             }
             let kind = match found {
                 Found::Module(spec) => ActionKind::Module(spec),
@@ -224,11 +224,11 @@ pub(super) fn language_arguments(
     let args = task.keywords.get("args");
     let mut read =
         arguments::read(expander.resolver.sources(), candidate, args, Some(spec), form, &mut expander.out);
-    arguments::check(&mut read.arguments, &candidate.name, spec, false, &mut expander.out);
-    if let Some((_, apply)) = read.arguments.entries.iter().find(|(k, _)| k.value == "apply") {
-        if let Some(map) = apply.as_map() {
-            let _ = syntax::only_keywords(map, syntax::Place::BLOCK, &mut expander.out);
-        }
+    arguments::check(&mut read.arguments, &candidate.name, spec, read.broken, &mut expander.out);
+    if let Some((_, apply)) = read.arguments.entries.iter().find(|(k, _)| k.value == "apply")
+        && let Some(map) = apply.as_map()
+    {
+        let _ = syntax::only_keywords(map, syntax::Place::BLOCK, &mut expander.out);
     }
     read
 }

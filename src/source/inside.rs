@@ -7,6 +7,9 @@ use std::ops::Range;
 /// Finds `part` of `value` in `raw`, the scalar as it stands in the file (quotes and block header included).
 pub(super) fn locate(raw: &str, value: &str, part: Range<usize>) -> Option<Range<usize>> {
     let wanted = value.get(part.clone())?;
+    if raw == value {
+        return Some(part);
+    }
     let shifted = |by: usize| part.start + by..part.end + by;
     if raw.starts_with(['|', '>']) {
         return in_block(raw, value, &part).or_else(|| only_occurrence(raw, wanted));

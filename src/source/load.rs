@@ -10,15 +10,16 @@ use std::sync::Arc;
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::load_fault::syntax_fault;
-use super::{
-    Diagnostic, Diagnostics, Entry, Mapping, Node, SourceFile, SourceId, Sources, Span, Yaml, scalar,
-};
+use super::{Diagnostic, Diagnostics, Entry, Mapping, Node, SourceFile, SourceId, Sources, Span, Yaml, scalar};
 
 /// Nesting deeper than this is a mistake or an attack; it also bounds the stack that dropping a tree needs.
 const DEPTH_LIMIT: usize = 128;
 
 /// Nodes that aliases may add to a file. Real files stay below a few thousand; "billion laughs" files do not.
 const ALIAS_LIMIT: usize = 200_000;
+
+/// The code of a template without quotes, found here or by its syntax error.
+const UNQUOTED: &str = "unquoted-template";
 
 /// Reads and parses a file.
 ///
@@ -52,6 +53,8 @@ pub fn parse(sources: &Sources, id: SourceId) -> Result<Node, Diagnostics> {
             Ok(both) => both,
             Err(fault) => {
                 let at = loader.offsets.byte(fault.marker().index());
+                // Braces that YAML took for mappings are the cause, not a second mistake.
+                loader.found.list.retain(|f| f.code != UNQUOTED);
                 loader.found.push(syntax_fault(id, &file, at, fault.info()));
                 break;
             }
@@ -61,9 +64,8 @@ pub fn parse(sources: &Sources, id: SourceId) -> Result<Node, Diagnostics> {
             documents += 1;
             if documents > 1 {
                 loader.found.push(
-                    Diagnostic::error("many-documents", "a second YAML document starts here", at).help(
-                        "a file holds one document: remove the `---`, or move what follows to its own file",
-                    ),
+                    Diagnostic::error("many-documents", "a second YAML document starts here", at)
+                        .help("a file holds one document: remove the `---`, or move what follows to its own file"),
                 );
                 break;
             }
@@ -166,8 +168,7 @@ impl<'a> Loader<'a> {
                 let at = if anchor > 0 || tag.is_some() { self.past_properties(at) } else { at };
                 let merge = style == ScalarStyle::Plain && tag.is_none() && text == "<<";
                 let value = self.scalar(&text, style, tag.as_deref(), at);
-                let span =
-                    if text.is_empty() && style == ScalarStyle::Plain { self.empty_at(at) } else { at };
+                let span = if text.is_empty() && style == ScalarStyle::Plain { self.empty_at(at) } else { at };
                 let node = Node { span: self.trimmed(span, style), value };
                 self.finish(node, anchor, 1, merge)
             }
@@ -269,15 +270,13 @@ impl<'a> Loader<'a> {
         };
         match key.take() {
             None => {
-                if !merge {
-                    if let Some(fault) = check_key(&node, seen) {
-                        self.found.push(fault);
-                    }
+                if !merge && let Some(fault) = check_key(&node, seen, &self.file.text) {
+                    self.found.push(fault);
                 }
                 *key = Some(Key { node, merge });
             }
             Some(Key { merge: true, node: at }) => {
-                if let Err(fault) = merge_into(merged, node, at.span) {
+                if let Err(fault) = merge_into(merged, node, &at) {
                     self.found.push(fault);
                 }
             }
@@ -353,18 +352,12 @@ impl<'a> Loader<'a> {
     fn bad_tag(&mut self, tag: &TagName, at: Span, natural: &str) {
         let (written, hint) = match tag {
             TagName::Core(name) => (format!("!!{name}"), format!("use `!!{natural}` or no tag here")),
-            TagName::Vault => {
-                ("!vault".to_owned(), "`!vault` goes before an encrypted text block".to_owned())
-            }
+            TagName::Vault => ("!vault".to_owned(), "`!vault` goes before an encrypted text block".to_owned()),
             TagName::Unsafe => ("!unsafe".to_owned(), String::new()),
             TagName::Plain => ("!".to_owned(), "remove it".to_owned()),
-            TagName::Other(name) => {
-                (name.clone(), "known tags are `!vault`, `!unsafe` and YAML's own (`!!str`)".to_owned())
-            }
+            TagName::Other(name) => (name.clone(), "known tags are `!vault`, `!unsafe` and YAML's own (`!!str`)".to_owned()),
         };
-        self.found.push(
-            Diagnostic::error("unknown-tag", format!("the tag `{written}` cannot stand here"), at).help(hint),
-        );
+        self.found.push(Diagnostic::error("unknown-tag", format!("the tag `{written}` cannot stand here"), at).help(hint));
     }
 
     /// Moves a scalar's start past its tag and anchor, so that its span is its text.
@@ -414,23 +407,13 @@ fn name_of(tag: &Tag) -> TagName {
     }
 }
 
-fn check_key(key: &Node, seen: &mut HashMap<KeyText, Span>) -> Option<Diagnostic> {
+fn check_key(key: &Node, seen: &mut HashMap<KeyText, Span>, text: &str) -> Option<Diagnostic> {
     let (text, shown) = match &key.value {
         Yaml::Str(s) | Yaml::Unsafe(s) => (KeyText::Text(Arc::clone(s)), s.to_string()),
-        Yaml::Map(_) => {
-            return Some(
-                Diagnostic::error("mapping-as-key", "a mapping cannot be a key", key.span)
-                    .label("YAML reads `{` as the start of a mapping")
-                    .help("a value that starts with `{{` needs quotes: \"{{ name }}\""),
-            );
-        }
+        Yaml::Map(_) => return Some(mapping_as_key(key.span, text)),
         Yaml::Seq(_) => return Some(Diagnostic::error("list-as-key", "a list cannot be a key", key.span)),
-        Yaml::Vault(_) => {
-            return Some(Diagnostic::error("vault-as-key", "an encrypted value cannot be a key", key.span));
-        }
-        other => {
-            (KeyText::Other(format!("{other:?}")), key.scalar_text().unwrap_or_else(|| "null".to_owned()))
-        }
+        Yaml::Vault(_) => return Some(Diagnostic::error("vault-as-key", "an encrypted value cannot be a key", key.span)),
+        other => (KeyText::Other(format!("{other:?}")), key.scalar_text().unwrap_or_else(|| "null".to_owned())),
     };
     let first = seen.insert(text, key.span)?;
     Some(
@@ -441,18 +424,36 @@ fn check_key(key: &Node, seen: &mut HashMap<KeyText, Span>) -> Option<Diagnostic
     )
 }
 
+/// `{{ name }}` without quotes is a mapping whose key is a mapping.
+fn mapping_as_key(at: Span, text: &str) -> Diagnostic {
+    let (start, end) = (at.start as usize, at.end as usize);
+    if text[..start].ends_with('{') && text[end..].starts_with('}') {
+        let outer = Span { start: at.start - 1, end: at.end + 1, ..at };
+        let written = text[start - 1..end + 1].replace('"', "'");
+        return Diagnostic::error(UNQUOTED, "a value that starts with `{{` needs quotes", outer)
+            .help(format!("write \"{written}\""));
+    }
+    Diagnostic::error("mapping-as-key", "a mapping cannot be a key", at)
+        .label("YAML reads `{` as the start of a mapping")
+}
+
 /// `<<: *a` or `<<: [*a, *b]`; among merged mappings the first wins.
-fn merge_into(merged: &mut Vec<Entry>, node: Node, at: Span) -> Result<(), Diagnostic> {
+fn merge_into(merged: &mut Vec<Entry>, node: Node, key: &Node) -> Result<(), Diagnostic> {
+    let bad = |node: &Node| {
+        Diagnostic::error("bad-merge", format!("`<<` merges mappings, not {}", node.kind()), key.span)
+            .also(node.span, "this one")
+            .help("write `<<: *name`, where `&name` marks a mapping")
+    };
     let sources = match node.value {
         Yaml::Map(map) => vec![map],
         Yaml::Seq(items) => items
             .into_iter()
             .map(|item| match item.value {
                 Yaml::Map(map) => Ok(map),
-                _ => Err(bad_merge(item.span)),
+                _ => Err(bad(&item)),
             })
             .collect::<Result<_, _>>()?,
-        _ => return Err(bad_merge(at)),
+        _ => return Err(bad(&node)),
     };
     for entry in sources.into_iter().flat_map(|map| map.entries) {
         if !merged.iter().any(|m| m.key.value == entry.key.value) {
@@ -460,11 +461,6 @@ fn merge_into(merged: &mut Vec<Entry>, node: Node, at: Span) -> Result<(), Diagn
         }
     }
     Ok(())
-}
-
-fn bad_merge(at: Span) -> Diagnostic {
-    Diagnostic::error("bad-merge", "`<<` merges mappings, and this is none", at)
-        .help("write `<<: *name`, where `&name` marks a mapping")
 }
 
 /// Merged entries come first, as in `PyYAML`; an own entry takes a merged one's place.

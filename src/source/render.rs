@@ -6,8 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use miette::{
-    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode,
-    SourceSpan, SpanContents, ThemeCharacters, ThemeStyles,
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan,
+    SpanContents, ThemeCharacters, ThemeStyles,
 };
 
 use super::{Diagnostic, Label, Severity, SourceFile, SourceId, Sources};
@@ -96,10 +96,14 @@ fn append(out: &mut String, handler: &GraphicalReportHandler, view: &View) {
     if handler.render_report(&mut text, view).is_err() {
         text = format!("  {}\n", view.message);
     }
+    let mut in_excerpt = false;
     for line in text.lines().filter(|l| !l.trim().is_empty()) {
+        in_excerpt |= line.contains("╭─[");
         // miette sets its reports off by two columns; ours start at the left margin like a compiler's.
-        out.push_str(line.strip_prefix("  ").unwrap_or(line).trim_end());
+        let shown = if in_excerpt { line } else { line.strip_prefix("  ").unwrap_or(line) };
+        out.push_str(shown.trim_end());
         out.push('\n');
+        in_excerpt &= !line.contains("╰────");
     }
 }
 
@@ -153,8 +157,9 @@ fn shown(file: &SourceFile, label: &Label) -> SourceSpan {
     let start = (label.span.start as usize).min(size);
     let end = (label.span.end as usize).clamp(start, size);
     let first = file.text.get(start..end).unwrap_or("");
-    let line = first.lines().next().unwrap_or("").trim_end();
-    SourceSpan::from((start, line.len()))
+    let line = first.lines().next().unwrap_or("");
+    let text = line.trim_end();
+    SourceSpan::from((start, if text.is_empty() { line.len() } else { text.len() }))
 }
 
 /// A file as miette reads it, with columns that count characters and lines from the index.

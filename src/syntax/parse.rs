@@ -105,21 +105,23 @@ fn book_entry(item: &Node, out: &mut Diagnostics) -> Option<BookEntry> {
         );
         return None;
     }
-    if map.get("hosts").is_none() {
+    if map.get("hosts").is_none_or(Node::is_null) {
         let finding = Diagnostic::error("no-hosts", "this play has no `hosts`", first);
+        let empty = map.entry("hosts").is_some();
         let typo =
             map.entries.iter().filter_map(|e| e.key.as_str()).find(|k| nearest(k, ["hosts"]).is_some());
         let looks_like_task =
             !["tasks", "roles", "pre_tasks", "post_tasks"].iter().any(|k| map.get(k).is_some());
-        out.push(match typo {
-            Some(typo) => finding.help(format!("did you mean `hosts` where you wrote `{typo}`?")),
-            None if map.entry("hosts").is_some() => finding.help("name a group or a host after `hosts:`"),
-            None if looks_like_task => finding.help(
-                "if it is a task, it belongs under the `tasks:` of a play; a play starts with `- hosts:`",
-            ),
-            None => finding.help("name the group or hosts it is for, such as `hosts: all`"),
-        });
-        if looks_like_task {
+        let task = looks_like_task && !empty && typo.is_none();
+        let help = match task {
+            true => "if it is a task, it belongs under the `tasks:` of a play; a play starts with `- hosts:`",
+            false => "name the group or hosts it is for, such as `hosts: all`",
+        };
+        // A slip is reported as the unknown key it is.
+        if typo.is_none() {
+            out.push(finding.help(help));
+        }
+        if task {
             return None;
         }
     }
@@ -450,6 +452,7 @@ pub fn unknown_key(key: &str, at: Span, place: Place) -> Diagnostic {
                 [Place::PLAY, Place::BLOCK, Place::TASK, Place::ROLE, Place::HANDLER, Place::LOOP_CONTROL]
                     .into_iter()
                     .filter(|p| word.places.meets(*p))
+                    .filter(|p| *p != Place::HANDLER || !word.places.meets(Place::TASK))
                     .map(Place::article)
                     .collect();
             finding.help(format!("it is a key of {}", homes.join(", ")))

@@ -109,3 +109,11 @@ pub fn template_text(text: &str) -> bool {
 pub fn to_text(value: &Value) -> Result<String, TemplateError> {
     values::text(value)
 }
+
+/// The names of all lookups, sorted; what `with_<name>` may name.
+#[must_use]
+pub fn lookup_names() -> Vec<&'static str> {
+    let mut names: Vec<&'static str> = lookups::TABLE.iter().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    names
+}

@@ -1,10 +1,30 @@
 //! Variables: precedence, layers, magic names, facts, vault, secrets.
 //!
 //! Owns: which value a name has for a host and a task. Must not: render (that is `template`) or read inventories.
+//! `inventory` builds on [`Layer`] and [`Table`] only; [`Store`] holds the finished inventory.
 
 use std::sync::Arc;
 
 use crate::source::{Node, Span};
+
+pub mod connection;
+pub mod extra;
+mod host;
+mod info;
+mod magic;
+mod scope;
+pub mod secrets;
+mod store;
+mod table;
+#[cfg(test)]
+mod tests;
+pub mod vault;
+
+pub use host::HostState;
+pub use info::{PlayInfo, PlayState, RunInfo};
+pub use scope::{PlayVars, RoleVars, ScopeParts, TaskScope};
+pub use store::{Lazy, Store, StoreParts};
+pub use table::{Table, key_text};
 
 /// Variables written in one place (`vars:` of a task, a role's defaults, a vars file), in the order written.
 #[derive(Debug, Clone, Default)]
@@ -12,4 +32,12 @@ pub struct Layer {
     pub entries: Vec<(Arc<str>, Arc<Node>)>,
     /// Where it was written; `None` for made ones.
     pub span: Option<Span>,
+}
+
+impl Layer {
+    /// The node under a name; of two entries the later.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<Node>> {
+        self.entries.iter().rev().find(|(n, _)| **n == *name).map(|(_, node)| node)
+    }
 }

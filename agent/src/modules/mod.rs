@@ -4,10 +4,35 @@
 //! Must not: let a module print, or let check mode reach an `apply`.
 //! Called by: the agent for each step; the controller reads the specs.
 
+pub mod apt;
+pub mod group;
+pub mod hostname;
+pub mod modprobe;
+pub mod package;
+pub mod ping;
+pub mod reboot;
+pub mod selinux;
+pub mod service;
+pub mod setup;
+pub mod sysctl;
+pub mod systemd;
+pub mod user;
+pub mod wait_for;
+pub mod yum;
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::options::Spec;
+
+pub mod command;
+pub mod copy;
+mod driver;
+pub mod slurp;
+pub mod stat;
+
+pub(crate) use driver::failed;
+pub use driver::{Entry, catalogue, find};
 
 /// A module: `inspect` reads the host and says what it would change, `apply` makes that change.
 pub trait Module {
@@ -57,6 +82,60 @@ pub struct Outcome {
 pub struct Fault {
     pub msg: String,
     pub values: Map<String, Value>,
+}
+
+impl Fault {
+    /// A fault with only a message.
+    pub fn new(msg: impl Into<String>) -> Self {
+        Self { msg: msg.into(), values: Map::new() }
+    }
+
+    /// Adds a return value to the failed result.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.values.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// A failed operation on a path, in the words that say what to do about it.
+    #[must_use]
+    pub fn io(doing: &str, path: impl AsRef<std::path::Path>, error: &std::io::Error) -> Self {
+        let path = path.as_ref().display();
+        Self::new(match error.kind() {
+            std::io::ErrorKind::StorageFull => format!("cannot {doing} `{path}`: no space left on `{path}`"),
+            _ => format!("cannot {doing} `{path}`: {}", plain(error)),
+        })
+    }
+}
+
+/// The system's words for an error, without Rust's `(os error 2)`.
+#[must_use]
+pub fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error ").next().unwrap_or_default();
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
+impl Outcome {
+    /// An outcome that changes nothing and says nothing.
+    #[must_use]
+    pub fn same() -> Self {
+        Self::default()
+    }
+
+    /// An outcome that changes something.
+    #[must_use]
+    pub fn changed() -> Self {
+        Self { changed: true, ..Self::default() }
+    }
+
+    /// Adds a return value.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.values.insert(name.to_owned(), value.into());
+        self
+    }
 }
 
 /// The module's view of the host it runs on: everything that is not the file system.

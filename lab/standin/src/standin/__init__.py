@@ -1,0 +1,1 @@
+"""Stand-in DC/OS for lab hosts: a test fixture, never part of the product."""

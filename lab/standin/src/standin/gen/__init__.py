@@ -1,0 +1,1 @@
+"""What runs on the bootstrap node: `dcos_generate_config.sh`."""

@@ -1,0 +1,42 @@
+//! Every name that a task may call.
+//!
+//! Owns: one look-up over the controller's actions and the agent's modules. Must not: list any itself.
+//! Called by: resolve, through its trait.
+
+use dcos_play_agent::modules;
+
+use crate::resolve::{Catalogue, Found};
+
+/// Actions first: `copy` on the host is only half of `copy`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known;
+
+impl Catalogue for Known {
+    fn find(&self, short: &str) -> Option<Found> {
+        super::find(short)
+            .map(|action| Found::Controller(action.spec()))
+            .or_else(|| modules::find(short).map(|entry| Found::Module(entry.spec)))
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        let mut names = super::names();
+        names.extend(modules::catalogue().iter().map(|entry| entry.spec.name));
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_controllers_half_wins_over_the_agents() {
+        assert!(matches!(Known.find("copy"), Some(Found::Controller(spec)) if spec.name == "copy"));
+        assert!(matches!(Known.find("command"), Some(Found::Module(_))));
+        assert!(Known.find("nope").is_none());
+        let names = Known.names();
+        assert!(names.contains(&"reboot") && names.contains(&"file"));
+    }
+}

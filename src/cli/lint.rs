@@ -1,0 +1,45 @@
+//! `dcos-play lint`: everything that can be said about playbooks without a host.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Trouble;
+use super::common::{InventoryFlags, VariableFlags};
+use super::setup::{self, Wanted};
+use crate::vars::RunInfo;
+
+/// Flags of `lint`.
+#[derive(Debug, Args)]
+pub struct LintArgs {
+    /// Playbooks to check
+    #[arg(required = true, value_name = "PLAYBOOK")]
+    pub playbooks: Vec<PathBuf>,
+    #[command(flatten)]
+    pub inventory: InventoryFlags,
+    #[command(flatten)]
+    pub variables: VariableFlags,
+}
+
+/// Checks, and prints warnings; errors come back as trouble.
+///
+/// # Errors
+/// The findings, when one of them is an error.
+pub fn run(args: &LintArgs, out: &mut dyn Write) -> Result<u8, Trouble> {
+    let wanted = Wanted {
+        playbooks: &args.playbooks,
+        inventory: &args.inventory,
+        variables: &args.variables,
+        run: RunInfo::default(),
+    };
+    let ready = setup::prepare(&wanted)?;
+    for warning in &ready.warnings.list {
+        writeln!(out, "{}", warning.render(&ready.sources))?;
+    }
+    let plays = ready.playbook.plays.len();
+    let warnings = ready.warnings.list.len();
+    let plural = |n: usize, word: &str| if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") };
+    writeln!(out, "{}, no errors, {}", plural(plays, "play"), plural(warnings, "warning"))?;
+    Ok(crate::exit::FINE)
+}

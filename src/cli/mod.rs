@@ -1,0 +1,58 @@
+//! Command line types, one file a subcommand.
+//!
+//! Owns: flags, their help, wiring of the stages for each subcommand. Must not: hold logic of a stage.
+
+use clap::{Parser, Subcommand};
+
+pub mod common;
+pub mod inventory;
+pub mod lab;
+pub mod lint;
+pub mod plan;
+pub mod run;
+mod setup;
+
+/// Runs Ansible playbooks as a dependency graph over SSH, without Python.
+#[derive(Debug, Parser)]
+#[command(name = "dcos-play", version, about, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run playbooks
+    Run(run::RunArgs),
+    /// Check playbooks without touching a host
+    Lint(lint::LintArgs),
+    /// Show what would run, in which order, and why something waits
+    Plan(plan::PlanArgs),
+    /// Show the inventory
+    Inventory(inventory::InventoryArgs),
+    /// Real hosts on this machine, for rehearsal and tests
+    Lab(lab::LabArgs),
+    /// Print a completion script for a shell
+    Completions { shell: clap_complete::Shell },
+}
+
+/// Why a subcommand could not do its work: what `main` prints, and the exit status.
+#[derive(Debug)]
+pub struct Trouble {
+    pub text: String,
+    pub exit: u8,
+}
+
+impl Trouble {
+    /// Trouble with an exit status.
+    pub fn new(exit: u8, text: impl Into<String>) -> Self {
+        Self { text: text.into(), exit }
+    }
+}
+
+impl<E: std::error::Error> From<E> for Trouble {
+    fn from(error: E) -> Self {
+        Self::new(crate::exit::ERROR, format!("error: {}", crate::cli::common::with_causes(&error)))
+    }
+}

@@ -1,0 +1,360 @@
+//! `dcos-play run`: the flags of `ansible-playbook`, and the run they ask for.
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use tokio::sync::watch;
+
+use super::common::{self, InventoryFlags, VariableFlags};
+use super::setup::{self, Wanted};
+use super::{Trouble, lab};
+use crate::lab::{Lab, LabDirs, LabSpec};
+use crate::connection::{Pool, PoolSettings};
+use crate::engine::{self, ConnectionDefaults, Edges, Inputs, Options};
+use crate::inventory::Limit;
+use crate::journal::{FORMAT, Header, HostsLock, Journal, RunFolder};
+use crate::report::{Console, HostLogs, Json, Plain, Settings, Terminal};
+use crate::source::Diagnostics;
+use crate::vars::RunInfo;
+use crate::vars::secrets::Secret;
+
+/// How a run is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Live screen on a terminal, plain lines elsewhere
+    Auto,
+    /// One line an event
+    Plain,
+    /// Every event as a line of JSON
+    Json,
+}
+
+/// Flags of `run`; those that `ansible-playbook` has carry its names.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Playbooks, run one after the other
+    #[arg(required = true, value_name = "PLAYBOOK")]
+    pub playbooks: Vec<PathBuf>,
+    #[command(flatten)]
+    pub inventory: InventoryFlags,
+    #[command(flatten)]
+    pub variables: VariableFlags,
+    /// Change nothing; say what would change
+    #[arg(short = 'C', long)]
+    pub check: bool,
+    /// Show what changes in files, before and after
+    #[arg(short = 'D', long)]
+    pub diff: bool,
+    /// Only plays and tasks with these tags
+    #[arg(short, long, value_delimiter = ',', value_name = "TAGS")]
+    pub tags: Vec<String>,
+    /// All but plays and tasks with these tags
+    #[arg(long, value_delimiter = ',', value_name = "TAGS")]
+    pub skip_tags: Vec<String>,
+    /// Hosts working at once
+    #[arg(short, long, default_value_t = 64, env = "ANSIBLE_FORKS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub forks: u32,
+    /// Run notified handlers even when a task failed
+    #[arg(long)]
+    pub force_handlers: bool,
+    /// Become another user
+    #[arg(short = 'b', long = "become")]
+    pub r#become: bool,
+    /// How to become another user: sudo, doas
+    #[arg(long, value_name = "METHOD")]
+    pub become_method: Option<String>,
+    /// The user to become
+    #[arg(long, value_name = "USER")]
+    pub become_user: Option<String>,
+    /// Ask for the password to become another user
+    #[arg(short = 'K', long = "ask-become-pass")]
+    pub ask_become_pass: bool,
+    /// Ask for the SSH password
+    #[arg(short = 'k', long = "ask-pass")]
+    pub ask_pass: bool,
+    /// The user to log in as
+    #[arg(short = 'u', long = "user", value_name = "USER")]
+    pub user: Option<String>,
+    /// The private key to log in with
+    #[arg(long = "private-key", visible_alias = "key-file", value_name = "FILE")]
+    pub private_key: Option<PathBuf>,
+    /// How to reach hosts: ssh, local
+    #[arg(short = 'c', long, value_name = "TYPE")]
+    pub connection: Option<String>,
+    /// Seconds within which a host must answer
+    #[arg(short = 'T', long, default_value_t = 10, value_name = "SECONDS", env = "ANSIBLE_TIMEOUT")]
+    pub timeout: u64,
+    /// Seconds after which a task without `timeout` is ended; 0: never
+    #[arg(long, default_value_t = 0, value_name = "SECONDS", env = "ANSIBLE_TASK_TIMEOUT")]
+    pub task_timeout: u64,
+    /// Arguments for ssh
+    #[arg(long, value_name = "ARGS", env = "ANSIBLE_SSH_COMMON_ARGS", allow_hyphen_values = true)]
+    pub ssh_common_args: Option<String>,
+    /// Show more; repeat for even more
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// How the run is shown
+    #[arg(long, value_enum, default_value_t = Output::Auto)]
+    pub output: Output,
+}
+
+/// Runs, and gives the exit status.
+///
+/// # Errors
+/// Anything wrong before the first host is touched.
+pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
+    let tags = |list: &[String], default: &[&str]| -> Vec<String> {
+        if list.is_empty() { default.iter().map(|s| (*s).to_owned()).collect() } else { list.to_vec() }
+    };
+    let wanted = Wanted {
+        playbooks: &args.playbooks,
+        inventory: &args.inventory,
+        variables: &args.variables,
+        run: RunInfo {
+            check_mode: args.check,
+            diff_mode: args.diff,
+            forks: args.forks,
+            verbosity: u32::from(args.verbose),
+            run_tags: tags(&args.tags, &["all"]),
+            skip_tags: args.skip_tags.clone(),
+            limit: args.inventory.limit.clone(),
+            ..RunInfo::default()
+        },
+    };
+    let ready = setup::prepare(&wanted)?;
+    check_limit(args, &ready)?;
+    boot_labs(&ready.labs)?;
+    let (password, become_password) = passwords(args)?;
+    let directory = std::env::current_dir()?;
+    let folder = RunFolder::create(&directory, &jiff::Zoned::now())?;
+    let _hosts = claim(args, &ready, &folder)?;
+    let shown_folder = format!(".dcos-play/runs/{}", folder.id);
+    let terminal = args.output == Output::Auto && std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
+    let command = masked_command(&ready.masks);
+    let settings = Settings {
+        folder: shown_folder,
+        again: command.join(" "),
+        verbosity: args.verbose,
+        diff: args.diff,
+        colour: common::colour(),
+        width: common::width(),
+    };
+    let console = match args.output {
+        Output::Json => Console::Json(Json::new(Box::new(std::io::stdout()))),
+        _ if terminal => Console::Terminal(Terminal::new(settings.clone())),
+        _ => Console::Plain(Plain::new(Box::new(std::io::stdout()), settings.clone())),
+    };
+    {
+        let mut err = std::io::stderr().lock();
+        for warning in ready.warnings.list.iter().filter(|d| setup::is_warning(d)) {
+            writeln!(err, "{}", warning.render(&ready.sources))?;
+        }
+    }
+    let (reports, events) = mpsc::channel();
+    let logs = HostLogs::new(folder.clone());
+    let reporter = std::thread::Builder::new()
+        .name("report".to_owned())
+        .spawn(move || crate::report::run(&events, logs, console, &mut std::io::stderr()))?;
+    let header = Header {
+        dcos_play_journal: FORMAT,
+        run: folder.id.0.clone(),
+        program: format!("dcos-play {}", env!("CARGO_PKG_VERSION")),
+    };
+    let journal = Journal::create(folder.journal(), &header)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let pool = Arc::new(Pool::new(PoolSettings {
+        run: folder.id.0.clone(),
+        control_directory: control_directory()?,
+        openings: 32,
+        reconnect: Duration::from_secs(60),
+    }));
+    let (interrupted, interrupts) = watch::channel(0_u8);
+    let vault = setup::vault_opener(&ready.vault);
+    let inputs = Inputs {
+        run: folder.id.0.clone(),
+        playbook: ready.playbook,
+        plan: ready.plan,
+        sources: ready.sources,
+        store: ready.store,
+        templates: ready.templates,
+        resolver: ready.resolver,
+        options: Options {
+            forks: args.forks as usize,
+            check: args.check,
+            diff: args.diff,
+            tags: args.tags.clone(),
+            skip_tags: args.skip_tags.clone(),
+            limit: args.inventory.limit.clone(),
+            force_handlers: args.force_handlers,
+            task_timeout: (args.task_timeout > 0).then(|| Duration::from_secs(args.task_timeout)),
+            connection: ConnectionDefaults {
+                connection: args.connection.clone(),
+                user: args.user.clone(),
+                private_key: args.private_key.clone(),
+                connect_timeout: Duration::from_secs(args.timeout.max(1)),
+                check_host_keys: host_keys_checked(),
+                common_args: args.ssh_common_args.clone(),
+                r#become: args.r#become,
+                become_user: args.become_user.clone(),
+                become_method: args.become_method.clone(),
+                password,
+                become_password,
+            },
+            playbook_directory: std::path::absolute(&args.playbooks[0])?.parent().map(PathBuf::from).unwrap_or(directory),
+            verbosity: args.verbose,
+            command,
+        },
+        masks: ready.masks,
+        vault,
+        console: None,
+        reload_inventory: None,
+    };
+    let edges = Edges {
+        transport: pool,
+        now: Arc::new(|| jiff::Timestamp::now().as_millisecond()),
+        journal,
+        reports,
+        interrupts,
+        clock: Arc::new(crate::actions::SystemClock::default()),
+    };
+    let ended = runtime.block_on(async move {
+        tokio::spawn(listen_for_interrupts(interrupted));
+        engine::run(inputs, edges).await
+    });
+    // Workers of hosts that never answer must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    let _ = reporter.join();
+    if let Some(fault) = &ended.fault {
+        writeln!(std::io::stderr(), "error: {fault}")?;
+    }
+    Ok(engine::exit_code(&ended))
+}
+
+/// Counts Ctrl-C and SIGTERM; the third leaves at once.
+async fn listen_for_interrupts(interrupted: watch::Sender<u8>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
+    loop {
+        tokio::select! {
+            _ = int.recv() => {}
+            _ = term.recv() => {}
+        }
+        interrupted.send_modify(|n| *n = n.saturating_add(1));
+        if *interrupted.borrow() >= 3 {
+            // The journal is written event by event: leaving here loses nothing that had happened.
+            #[expect(clippy::exit, reason = "the third Ctrl-C means now")]
+            std::process::exit(i32::from(crate::exit::CANCELLED));
+        }
+    }
+}
+
+/// Boots the lab hosts that the inventory lists and that do not run yet.
+fn boot_labs(labs: &[LabSpec]) -> Result<(), Trouble> {
+    for spec in labs {
+        let lab = Lab::new(spec.clone(), LabDirs::of_user()?, std::env::current_exe()?);
+        lab.up(&lab::Lines::new(&mut std::io::stderr()))?;
+    }
+    Ok(())
+}
+
+fn check_limit(args: &RunArgs, ready: &setup::Ready) -> Result<(), Trouble> {
+    let Some(limit) = &args.inventory.limit else { return Ok(()) };
+    let directory = std::env::current_dir()?;
+    let mut found = Diagnostics::default();
+    match Limit::parse(limit, &directory, &ready.sources) {
+        Ok(limit) => limit.check(&ready.store.inventory(), &mut found),
+        Err(finding) => found.push(finding),
+    }
+    if found.has_errors() {
+        return Err(Trouble::new(crate::exit::PLAYBOOK, setup::shown(&found, &ready.sources)));
+    }
+    Ok(())
+}
+
+fn passwords(args: &RunArgs) -> Result<(Option<Secret>, Option<Secret>), Trouble> {
+    let password = if args.ask_pass { Some(Secret::new(crate::ask::line("SSH password", None, true)?)) } else { None };
+    let become_password = if args.ask_become_pass {
+        let default = if password.is_some() { " (empty: the SSH password)" } else { "" };
+        let typed = crate::ask::line(&format!("BECOME password{default}"), None, true)?;
+        if typed.is_empty() { password.clone() } else { Some(Secret::new(typed)) }
+    } else {
+        None
+    };
+    Ok((password, become_password))
+}
+
+/// Claims the hosts of all plays, so that no second run works on them at the same time.
+fn claim(args: &RunArgs, ready: &setup::Ready, folder: &RunFolder) -> Result<HostsLock, Trouble> {
+    let inventory = ready.store.inventory();
+    let mut hosts: Vec<Arc<str>> = inventory.hosts().map(|h| Arc::clone(&h.name)).collect();
+    if let Some(limit) = &args.inventory.limit
+        && let Ok(limit) = Limit::parse(limit, &std::env::current_dir()?, &ready.sources)
+    {
+        hosts = limit.apply(hosts, &inventory);
+    }
+    let used = engine::hosts_of(&ready.playbook, &ready.store, &ready.templates);
+    let names: BTreeSet<String> = hosts
+        .iter()
+        .filter(|h| used.as_ref().is_none_or(|used| used.contains(*h)))
+        .map(|h| engine::address_of(&ready.store, &ready.templates, h))
+        .filter(|address| address != "localhost")
+        .collect();
+    match HostsLock::claim(&state_directory()?.join("claims"), &folder.id.0, names)? {
+        Ok(lock) => Ok(lock),
+        Err(conflict) => {
+            // Nothing happened: an empty run folder would only be in the way of `latest`.
+            let _ = fs_err::remove_dir_all(&folder.path);
+            let text = format!("error: {conflict}\n  wait for it to end, or stop it: kill -INT {}", conflict.pid);
+            Err(Trouble::new(crate::exit::BUSY, text))
+        }
+    }
+}
+
+fn host_keys_checked() -> bool {
+    let said = std::env::var("ANSIBLE_HOST_KEY_CHECKING").unwrap_or_default();
+    !matches!(said.to_lowercase().as_str(), "false" | "no" | "0" | "off")
+}
+
+/// The command line as it can be shown: secrets given with `-e` are masked where they are known as such.
+fn masked_command(masks: &crate::vars::secrets::Masks) -> Vec<String> {
+    let mut words: Vec<String> = vec!["dcos-play".to_owned()];
+    words.extend(std::env::args().skip(1).map(|w| {
+        let shown = masks.mask(&w).into_owned();
+        shlex::try_quote(&shown).map(std::borrow::Cow::into_owned).unwrap_or(shown)
+    }));
+    words
+}
+
+/// `$XDG_STATE_HOME/dcos-play`: what outlives a run and belongs to the user.
+fn state_directory() -> Result<PathBuf, Trouble> {
+    let base = match std::env::var_os("XDG_STATE_HOME").filter(|v| !v.is_empty()) {
+        Some(path) => PathBuf::from(path),
+        None => std::env::home_dir()
+            .ok_or_else(|| Trouble::new(crate::exit::ERROR, "error: no home folder: set HOME or XDG_STATE_HOME"))?
+            .join(".local/state"),
+    };
+    Ok(base.join("dcos-play"))
+}
+
+/// A private folder with a short path: names of sockets are limited to about a hundred bytes.
+fn control_directory() -> Result<PathBuf, Trouble> {
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+    let uid = nix::unistd::geteuid().as_raw();
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|v| !v.is_empty()).map(PathBuf::from);
+    let path = match runtime.filter(|p| p.is_dir() && p.as_os_str().len() < 40) {
+        Some(path) => path.join("dcos-play"),
+        None => PathBuf::from(format!("/tmp/.dcos-play-{uid}")),
+    };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+    let meta = fs_err::symlink_metadata(&path)?;
+    if meta.uid() != uid || meta.mode() & 0o077 != 0 || !meta.is_dir() {
+        let text = format!("error: {} must be a folder that only you can read: remove it", path.display());
+        return Err(Trouble::new(crate::exit::ERROR, text));
+    }
+    Ok(path)
+}

@@ -1,0 +1,320 @@
+//! From flags to the stages' inputs: inventory, variables, templates, the checked playbook, the plan.
+//!
+//! Owns: the wiring that `run`, `lint` and `plan` share. Must not: run anything on a host (an inventory plugin may boot
+//! the lab when a run needs it).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Trouble;
+use super::common::{InventoryFlags, USUAL_INVENTORIES, VariableFlags};
+use crate::actions::Known;
+use crate::inventory::{self, Inventory};
+use crate::lab::{LabDirs, LabPlugin, LabSpec};
+use crate::plan::{self, Looks, Plan};
+use crate::resolve::{Playbook, Refs, Resolver, Setup, TemplateCheck, TemplateFault};
+use crate::source::{Diagnostic, Diagnostics, Node, Severity, Sources, Span};
+use crate::template::{self, Templates};
+use crate::vars::secrets::{Masks, Secret};
+use crate::vars::vault::Vault;
+use crate::vars::{Lazy, RunInfo, Store, StoreParts};
+
+/// Everything that is known before a host is touched.
+pub(super) struct Ready {
+    pub(super) sources: Arc<Sources>,
+    pub(super) masks: Arc<Masks>,
+    pub(super) vault: Arc<Vault>,
+    pub(super) store: Arc<Store>,
+    pub(super) templates: Arc<Templates>,
+    pub(super) resolver: Arc<Resolver>,
+    pub(super) playbook: Playbook,
+    pub(super) plan: Plan,
+    /// Labs that the inventory lists; whoever runs something boots them.
+    pub(super) labs: Vec<LabSpec>,
+    /// Warnings; errors have ended the set-up.
+    pub(super) warnings: Diagnostics,
+}
+
+/// What to prepare.
+pub(super) struct Wanted<'a> {
+    pub(super) playbooks: &'a [PathBuf],
+    pub(super) inventory: &'a InventoryFlags,
+    pub(super) variables: &'a VariableFlags,
+    pub(super) run: RunInfo,
+}
+
+/// Reads and checks everything; all errors at once.
+pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
+    let directory = std::env::current_dir()?;
+    let sources = Arc::new(Sources::new(directory.clone()));
+    let masks = Arc::new(Masks::default());
+    let vault = Arc::new(vault(wanted.variables, &masks)?);
+    let mut found = Diagnostics::default();
+    let labs = LabPlugin::new(LabDirs::of_user()?);
+    let first = &wanted.playbooks[0];
+    let playbook_dir = std::path::absolute(first)?.parent().map(Path::to_owned).unwrap_or_else(|| directory.clone());
+    let inventory = read_inventory(&wanted.inventory.inventory, &directory, Some(&playbook_dir), &vault, &sources, &mut found, &labs);
+    let extra = crate::vars::extra::parse_extra_vars(&wanted.variables.extra_vars, &directory, &vault, &sources, &mut found);
+    let templates = Arc::new(Templates::new(template_options(&vault, directory)));
+    let known: std::collections::HashSet<String> = inventory
+        .hosts()
+        .flat_map(|h| {
+            let tables = h.tables();
+            tables.host.iter().chain(tables.groups.iter()).map(|(name, _)| name.to_string()).collect::<Vec<_>>()
+        })
+        .chain(inventory.common_vars().iter().map(|(name, _)| name.to_string()))
+        .chain(extra.iter().map(|(name, _)| name.to_string()))
+        .collect();
+    let looked_at: Vec<(Arc<str>, Arc<Node>)> = inventory
+        .hosts()
+        .flat_map(|h| {
+            let tables = h.tables();
+            tables
+                .host
+                .iter()
+                .chain(tables.groups.iter())
+                .map(|(n, v)| (Arc::clone(n), Arc::clone(v)))
+                .collect::<Vec<_>>()
+        })
+        .chain(extra.iter().map(|(n, v)| (Arc::clone(n), Arc::clone(v))))
+        .collect();
+    let mut run = wanted.run.clone();
+    run.playbook_dir.clone_from(&playbook_dir);
+    let store = Store::new(StoreParts {
+        inventory,
+        extra,
+        run,
+        inject_facts: true,
+        lazy: {
+            let templates = Arc::clone(&templates);
+            Lazy(Arc::new(move |node, scope, name| templates.lazy(Arc::clone(node), Arc::clone(scope), name)))
+        },
+        vault: Arc::clone(&vault),
+        sources: Arc::clone(&sources),
+    });
+    let setup = Setup {
+        templates: Arc::new(Check(Arc::clone(&templates))),
+        static_text: Arc::new(EarlyText { templates: Arc::clone(&templates), store: Arc::clone(&store) }),
+        unlock: Arc::new(Opener(Arc::clone(&vault))),
+        roles_path: Resolver::roles_path(std::env::var("ANSIBLE_ROLES_PATH").ok().as_deref(), std::env::home_dir().as_deref()),
+        known_variables: Arc::new(move |name| known.contains(name)),
+        ..Setup::new(Arc::clone(&sources), Arc::new(Known))
+    };
+    let resolver = Arc::new(Resolver::new(setup));
+    let mut plays = Vec::new();
+    for path in wanted.playbooks {
+        if !path.exists() {
+            let near = nearest_playbook(path);
+            let help = near.map(|n| format!("\n  did you mean {}?", n.display())).unwrap_or_default();
+            return Err(Trouble::new(crate::exit::PLAYBOOK, format!("error: no playbook `{}`{help}", path.display())));
+        }
+        let resolution = resolver.resolve(path);
+        found.extend(resolution.findings);
+        plays.extend(resolution.playbook.plays);
+    }
+    let playbook = Playbook { path: std::path::absolute(first)?, plays: renumbered(plays) };
+    let looks = Looks::new(&playbook, looked_at.iter().map(|(n, v)| (&**n, &**v)));
+    let plan = match plan::build(&playbook, looks) {
+        Ok(plan) => Some(plan),
+        Err(error) => {
+            if !found.has_errors() {
+                found.push(plan_finding(&error));
+            }
+            None
+        }
+    };
+    found.sort();
+    match plan {
+        Some(plan) if !found.has_errors() => {
+            Ok(Ready { sources, masks, vault, store, templates, resolver, playbook, plan, labs: labs.labs(), warnings: found })
+        }
+        _ => Err(Trouble::new(crate::exit::PLAYBOOK, shown(&found, &sources))),
+    }
+}
+
+/// All findings and the line that sums them up.
+pub(super) fn shown(found: &Diagnostics, sources: &Sources) -> String {
+    let colour = if super::common::colour() { crate::source::Colour::Always } else { crate::source::Colour::Never };
+    let mut text = String::new();
+    for finding in &found.list {
+        text.push_str(&finding.render_in(sources, colour));
+        text.push('\n');
+    }
+    let errors = found.errors();
+    let plural = if errors == 1 { "" } else { "s" };
+    text.push_str(&format!("{errors} error{plural}. No host was contacted."));
+    text
+}
+
+fn plan_finding(error: &plan::PlanError) -> Diagnostic {
+    match error {
+        plan::PlanError::UnknownNeed { at, .. } => Diagnostic::error("unknown-need", error.to_string(), *at),
+        plan::PlanError::Cycle { cycle } => {
+            let mut places = cycle.iter().map(|(_, at)| *at);
+            let first = places.next();
+            let finding = first.map(|at| Diagnostic::error("needs-cycle", error.to_string(), at));
+            let nowhere = Span { file: crate::source::SourceId(0), start: 0, end: 0 };
+            places.fold(finding.unwrap_or_else(|| Diagnostic::error("needs-cycle", error.to_string(), nowhere)), |d, at| {
+                d.also(at, "and this play")
+            })
+        }
+    }
+}
+
+/// Several playbooks on one command line run one after the other as if they were one file.
+fn renumbered(plays: Vec<Arc<crate::resolve::Play>>) -> Vec<Arc<crate::resolve::Play>> {
+    plays
+        .into_iter()
+        .enumerate()
+        .map(|(at, mut play)| {
+            if let Some(play) = Arc::get_mut(&mut play) {
+                play.index = at;
+            }
+            play
+        })
+        .collect()
+}
+
+/// Reads the inventory; `inventory` alone uses it too.
+pub(super) fn read_inventory(
+    given: &[String],
+    directory: &Path,
+    playbook_dir: Option<&Path>,
+    vault: &Vault,
+    sources: &Sources,
+    found: &mut Diagnostics,
+    labs: &LabPlugin,
+) -> Inventory {
+    let usual: Vec<String>;
+    let given = if given.is_empty() {
+        usual = USUAL_INVENTORIES.iter().filter(|p| directory.join(p).exists()).take(1).map(|p| (*p).to_owned()).collect();
+        &usual
+    } else {
+        given
+    };
+    let plugins = |plugin: &str, node: &Node, path: &Path| labs.ask(plugin, node, path);
+    let request = inventory::Request { sources: given, directory, playbook_dir, vault, plugins: &plugins };
+    inventory::load(&request, sources, found)
+}
+
+fn template_options(vault: &Arc<Vault>, current_folder: PathBuf) -> template::Options {
+    template::Options {
+        vault: vault_opener(vault),
+        hosts: None,
+        environment: std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+            .collect(),
+        current_folder,
+    }
+}
+
+/// Opens vault values for templates and actions; `None` without a password.
+pub(super) fn vault_opener(vault: &Arc<Vault>) -> Option<template::VaultOpener> {
+    if vault.is_empty() {
+        return None;
+    }
+    let vault = Arc::clone(vault);
+    Some(Arc::new(move |text| vault.decrypt(text).map_err(|e| e.to_string())))
+}
+
+/// The vault with the passwords that the flags give.
+pub(super) fn vault(flags: &VariableFlags, masks: &Arc<Masks>) -> Result<Vault, Trouble> {
+    let mut vault = Vault::new(Arc::clone(masks));
+    for path in &flags.vault_password_file {
+        vault.add_file("default", path)?;
+    }
+    for id in &flags.vault_id {
+        let (name, path) = id.split_once('@').unwrap_or(("default", id));
+        vault.add_file(name, Path::new(path))?;
+    }
+    if flags.ask_vault_pass {
+        let password = crate::ask::line("Vault password", None, true)?;
+        vault.add("default", Secret::new(password));
+    }
+    Ok(vault)
+}
+
+/// A playbook beside the wanted one with nearly its name.
+fn nearest_playbook(path: &Path) -> Option<PathBuf> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let wanted = path.file_name()?.to_str()?;
+    let names: Vec<String> = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|e| e.ok()?.file_name().into_string().ok())
+        .filter(|n| n.ends_with(".yml") || n.ends_with(".yaml"))
+        .collect();
+    crate::source::nearest(wanted, names.iter().map(String::as_str)).map(|n| folder.join(n))
+}
+
+/// The template stage as resolve asks it.
+#[derive(Debug)]
+struct Check(Arc<Templates>);
+
+impl Check {
+    fn refs(&self, checked: Result<template::References, template::TemplateError>) -> Result<Refs, TemplateFault> {
+        let fault = |error: &template::TemplateError| TemplateFault {
+            message: error.to_string(),
+            at: error.offset.as_ref().map_or(0..0, |o| o.start as usize..o.end as usize),
+            help: error.help.clone(),
+        };
+        let references = checked.map_err(|e| fault(&e))?;
+        if let Some(problem) = references.problems.first() {
+            return Err(fault(problem));
+        }
+        let names = references
+            .names
+            .iter()
+            .map(|r| crate::resolve::Ref {
+                name: r.name.to_string(),
+                at: r.offset as usize..r.offset as usize + r.name.len(),
+                guarded: r.guarded,
+            })
+            .collect();
+        Ok(Refs { names })
+    }
+}
+
+impl TemplateCheck for Check {
+    fn text(&self, text: &str) -> Result<Refs, TemplateFault> {
+        self.refs(self.0.check_text(text))
+    }
+
+    fn expression(&self, text: &str) -> Result<Refs, TemplateFault> {
+        self.refs(self.0.check_expression(text))
+    }
+
+    fn lookups(&self) -> Vec<&'static str> {
+        template::lookup_names()
+    }
+}
+
+/// Renders names of imported files from extra and play variables.
+struct EarlyText {
+    templates: Arc<Templates>,
+    store: Arc<Store>,
+}
+
+impl crate::resolve::StaticText for EarlyText {
+    fn render(&self, text: &Node, vars: &[Arc<crate::vars::Layer>]) -> Option<String> {
+        let parts = Arc::new(crate::vars::ScopeParts { task: vars.to_vec(), ..Default::default() });
+        let scope: Arc<dyn template::Scope> = Arc::new(self.store.scope("localhost", &parts));
+        let value = self.templates.node(text, &scope).ok()?;
+        template::to_text(&value).ok()
+    }
+}
+
+struct Opener(Arc<Vault>);
+
+impl crate::resolve::Unlock for Opener {
+    fn open(&self, text: &str) -> Result<String, crate::resolve::Locked> {
+        self.0.decrypt(text).map_err(|e| {
+            let help = e.help().map(|h| format!(": {h}")).unwrap_or_default();
+            crate::resolve::Locked(format!("{e}{help}"))
+        })
+    }
+}
+
+/// Keeps `Severity` in the public face of warnings.
+pub(super) fn is_warning(finding: &Diagnostic) -> bool {
+    finding.severity == Severity::Warning
+}

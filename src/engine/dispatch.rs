@@ -1,0 +1,364 @@
+//! From a task to the module or action that does it.
+//!
+//! Owns: rendered arguments, module defaults, the environment, which host a step goes to. Must not: judge results.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dcos_play_agent::options::{Repeat, Spec};
+use serde_json::{Map, Value as Json};
+
+use super::remote::StepRemote;
+use super::task::Keywords;
+use super::walk::Walker;
+use crate::actions::{Context, Effect, Stop};
+use crate::connection::{Fault, FaultKind};
+use crate::journal::StepId;
+use crate::resolve::{ActionKind, Arguments, Task};
+use crate::source::{Node, Yaml};
+use crate::template::{Scope, TemplateError, Value, is_omit};
+use crate::vars::TaskScope;
+
+/// A finished step and what it leaves behind.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    pub(super) result: Map<String, Json>,
+    pub(super) effects: Vec<Effect>,
+    /// Facts that a module found, each with the host they belong to when it is not the task's own.
+    pub(super) facts: Vec<(Option<Arc<str>>, Map<String, Json>)>,
+}
+
+impl Done {
+    pub(super) fn plain(result: Map<String, Json>) -> Self {
+        Self { result, ..Self::default() }
+    }
+}
+
+/// How one attempt ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    Done(Done),
+    Failed(Map<String, Json>),
+    Unreachable(Fault),
+    Cancelled,
+}
+
+/// One task on one host, with its keywords rendered.
+pub(super) struct Pass<'a> {
+    pub(super) walker: &'a Walker,
+    pub(super) task: &'a Arc<Task>,
+    pub(super) keywords: &'a Keywords,
+    pub(super) step: StepId,
+}
+
+/// Why a step could not be put together.
+enum Unready {
+    Template(TemplateError),
+    Text(String),
+}
+
+impl From<TemplateError> for Unready {
+    fn from(error: TemplateError) -> Self {
+        Self::Template(error)
+    }
+}
+
+impl Pass<'_> {
+    /// Runs one attempt.
+    pub(super) async fn run(&self, scope: &TaskScope, item: Option<usize>, attempt: u32) -> Ended {
+        match self.try_run(scope, item, attempt).await {
+            Ok(ended) => ended,
+            Err(Unready::Template(error)) => self.walker.template_end(&error),
+            Err(Unready::Text(text)) => {
+                let mut result = Map::new();
+                result.insert("failed".into(), true.into());
+                result.insert("msg".into(), text.into());
+                Ended::Failed(result)
+            }
+        }
+    }
+
+    async fn try_run(&self, scope: &TaskScope, item: Option<usize>, attempt: u32) -> Result<Ended, Unready> {
+        let walker = self.walker;
+        let run = &walker.playing.run;
+        let task = self.task;
+        let shared: Arc<dyn Scope> = Arc::new(scope.clone());
+        let delegate = self.delegate(&shared)?;
+        let host = delegate.clone().unwrap_or_else(|| Arc::clone(&walker.host));
+        let target = walker.target(task, &shared, &host).map_err(Unready::Text)?;
+        let remote = StepRemote {
+            run: Arc::clone(run),
+            target,
+            host: Arc::clone(&walker.host),
+            step: self.step,
+            key: format!("{}/{}/{}/{}/{attempt}", run.inputs.run, walker.host, self.step, item.unwrap_or(0)),
+            calls: std::sync::atomic::AtomicU32::new(0),
+            check: self.keywords.check,
+            diff: self.keywords.diff,
+            no_log: self.keywords.no_log,
+            environment: self.environment(&shared)?,
+            timeout: self.timeout(&shared)?,
+        };
+        let ended = match &task.action.kind {
+            ActionKind::Module(spec) => {
+                let args = self.arguments(Some(spec), &shared)?;
+                let sent = remote.send(spec.name, args, Vec::new(), self.keywords.check, spec.repeat == Repeat::Safe);
+                match sent.await {
+                    Ok(reply) => Ended::Done(Done::plain(reply.result)),
+                    Err(fault) => Ended::Unreachable(fault),
+                }
+            }
+            ActionKind::Custom(path) => {
+                let args = self.arguments(None, &shared)?;
+                let mut wrapped = Map::new();
+                wrapped.insert("args".into(), Json::Object(args));
+                wrapped.insert("name".into(), (*task.action.name).into());
+                let upload = ("path".to_owned(), crate::connection::Content::File(path.clone()));
+                match remote.send("custom", wrapped, vec![upload], self.keywords.check, false).await {
+                    Ok(reply) => Ended::Done(Done::plain(reply.result)),
+                    Err(fault) => Ended::Unreachable(fault),
+                }
+            }
+            ActionKind::Controller(spec) => self.action(spec, &remote, &shared).await?,
+            ActionKind::Meta(_) | ActionKind::IncludeTasks | ActionKind::IncludeRole => {
+                return Err(Unready::Text("internal error: an include or meta action was run as a step".to_owned()));
+            }
+        };
+        Ok(self.finish(ended, delegate.as_ref(), &shared))
+    }
+
+    async fn action(&self, spec: &'static Spec, remote: &StepRemote, scope: &Arc<dyn Scope>) -> Result<Ended, Unready> {
+        let run = &self.walker.playing.run;
+        let Some(action) = crate::actions::find(spec.name) else {
+            return Err(Unready::Text(format!("internal error: the action `{}` has no code", spec.name)));
+        };
+        let args = if action.renders_itself() {
+            Map::new()
+        } else {
+            let raw = self.arguments(Some(spec), scope)?;
+            spec.coerce(raw).map_err(|faults| {
+                Unready::Text(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            })?
+        };
+        let context = Context {
+            templates: &run.inputs.templates,
+            scope: Arc::clone(scope),
+            remote,
+            check: self.keywords.check,
+            diff: self.keywords.diff,
+            playbook_directory: self.walker.playing.play.directory.clone(),
+            raw: &self.task.action.args,
+            sources: &run.inputs.sources,
+            role_directory: self.task.role.as_ref().map(|r| r.path.clone()),
+            task_directory: self.task.directory.clone(),
+            host: Arc::clone(&self.walker.host),
+            local: remote.target.via == crate::connection::Via::Local,
+            verbosity: run.inputs.options.verbosity,
+            vault: run.inputs.vault.clone(),
+            console: run.inputs.console.as_deref(),
+            clock: &*run.clock,
+        };
+        let mut interrupts = run.interrupts.clone();
+        let ended = tokio::select! {
+            ended = action.run(&context, args) => ended,
+            // Waiting actions (pause, reboot) give way to the second Ctrl-C; modules are cancelled on their host.
+            _ = interrupts.wait_for(|n| *n > 1) => return Ok(Ended::Cancelled),
+        };
+        Ok(match ended {
+            Ok(done) => Ended::Done(Done { result: done.result, effects: done.effects, facts: Vec::new() }),
+            Err(Stop::Failed(mut result)) => {
+                result.insert("failed".into(), true.into());
+                result.entry("changed").or_insert(false.into());
+                Ended::Failed(result)
+            }
+            Err(Stop::Unreachable(fault)) if fault.kind == FaultKind::Cancelled => Ended::Cancelled,
+            Err(Stop::Unreachable(fault)) => Ended::Unreachable(fault),
+            Err(Stop::Unknown(why)) => Ended::Done(Done::plain(unknown(&why))),
+        })
+    }
+
+    /// Adds what every result has, and turns facts into effects.
+    fn finish(&self, ended: Ended, delegate: Option<&Arc<str>>, scope: &Arc<dyn Scope>) -> Ended {
+        let Ended::Done(mut done) = ended else {
+            return match ended {
+                Ended::Unreachable(fault) if fault.kind == FaultKind::Cancelled => Ended::Cancelled,
+                other => other,
+            };
+        };
+        add_lines(&mut done.result);
+        if let Some(host) = delegate {
+            let mut more = Map::new();
+            more.insert("ansible_delegated_vars".into(), serde_json::json!({ "ansible_host": &**host }));
+            done.result.insert("_ansible_delegated_vars".into(), Json::Object(more));
+        }
+        let own_facts = matches!(self.task.action.kind, ActionKind::Module(_) | ActionKind::Custom(_))
+            || &*self.task.action.name == "gather_facts";
+        if own_facts && let Some(Json::Object(facts)) = done.result.get("ansible_facts") {
+            let to_delegate = delegate.filter(|_| {
+                let node = self.task.settings.delegate_facts.as_ref();
+                node.is_some_and(|n| self.walker.playing.run.inputs.templates.condition(n, scope).unwrap_or(false))
+            });
+            done.facts.push((to_delegate.cloned(), facts.clone()));
+        }
+        Ended::Done(done)
+    }
+
+    fn delegate(&self, scope: &Arc<dyn Scope>) -> Result<Option<Arc<str>>, Unready> {
+        let Some(node) = &self.task.settings.delegate_to else { return Ok(None) };
+        let value = self.walker.playing.run.inputs.templates.node(node, scope)?;
+        if is_omit(&value) {
+            return Ok(None);
+        }
+        let name = crate::template::to_text(&value)?;
+        if name.trim().is_empty() {
+            return Err(Unready::Text("`delegate_to` is empty".to_owned()));
+        }
+        self.walker.playing.run.inputs.store.ensure_localhost(&name);
+        Ok(Some(name.into()))
+    }
+
+    fn timeout(&self, scope: &Arc<dyn Scope>) -> Result<Option<Duration>, Unready> {
+        let run = &self.walker.playing.run;
+        let Some(node) = &self.task.settings.timeout else { return Ok(run.inputs.options.task_timeout) };
+        let value = run.inputs.templates.node(node, scope)?;
+        match value.to_string().parse::<f64>() {
+            Ok(seconds) if seconds > 0.0 => Ok(Some(Duration::from_secs_f64(seconds.min(1e9)))),
+            Ok(_) => Ok(None),
+            Err(_) => Err(Unready::Text(format!("`timeout` must be a number of seconds, not `{value}`"))),
+        }
+    }
+
+    fn environment(&self, scope: &Arc<dyn Scope>) -> Result<Vec<(String, String)>, Unready> {
+        let mut all: Vec<(String, String)> = Vec::new();
+        for node in &self.task.settings.environment {
+            let value = self.walker.playing.run.inputs.templates.node(node, scope)?;
+            let mut stack = vec![value];
+            while let Some(value) = stack.pop() {
+                match value.kind() {
+                    minijinja::value::ValueKind::Map => {
+                        for key in value.try_iter().into_iter().flatten() {
+                            let text = crate::template::to_text(&value.get_item(&key).unwrap_or_default())?;
+                            let name = key.to_string();
+                            all.retain(|(n, _)| *n != name);
+                            all.push((name, text));
+                        }
+                    }
+                    minijinja::value::ValueKind::Seq => {
+                        let mut inner: Vec<Value> = value.try_iter().map(Iterator::collect).unwrap_or_default();
+                        inner.reverse();
+                        stack.extend(inner);
+                    }
+                    minijinja::value::ValueKind::Undefined | minijinja::value::ValueKind::None => {}
+                    _ if is_omit(&value) || value.as_str().is_some_and(str::is_empty) => {}
+                    _ => return Err(Unready::Text(format!("`environment` must be a mapping, not `{value}`"))),
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The task's arguments over its module defaults, rendered; options given as `omit` are left out.
+    fn arguments(&self, spec: Option<&'static Spec>, scope: &Arc<dyn Scope>) -> Result<Map<String, Json>, Unready> {
+        let mut args = Map::new();
+        let written = &self.task.action.args;
+        for node in &self.task.settings.module_defaults {
+            if let Yaml::Map(map) = &node.value {
+                for entry in &map.entries {
+                    let Some(name) = entry.key.as_str() else { continue };
+                    if names_module(name, spec, &self.task.action.name) {
+                        self.add_rendered(&mut args, &entry.value, spec, scope)?;
+                    }
+                }
+            }
+        }
+        if let Some(whole) = &written.whole {
+            self.add_rendered(&mut args, whole, spec, scope)?;
+        }
+        self.add_entries(&mut args, written, scope)?;
+        Ok(args)
+    }
+
+    fn add_entries(&self, args: &mut Map<String, Json>, written: &Arguments, scope: &Arc<dyn Scope>) -> Result<(), Unready> {
+        for (name, node) in &written.entries {
+            let value = self.walker.playing.run.inputs.templates.node(node, scope)?;
+            if is_omit(&value) {
+                args.remove(&name.value);
+                continue;
+            }
+            args.insert(name.value.clone(), to_json(&value)?);
+        }
+        Ok(())
+    }
+
+    /// Adds a mapping known as a whole (`args: "{{ x }}"`, module defaults), aliases turned into names.
+    fn add_rendered(
+        &self,
+        args: &mut Map<String, Json>,
+        node: &Node,
+        spec: Option<&'static Spec>,
+        scope: &Arc<dyn Scope>,
+    ) -> Result<(), Unready> {
+        let value = self.walker.playing.run.inputs.templates.node(node, scope)?;
+        if value.is_undefined() || value.is_none() || is_omit(&value) {
+            return Ok(());
+        }
+        match to_json(&value)? {
+            Json::Object(map) => {
+                for (name, value) in map {
+                    let canonical = spec.and_then(|s| s.option(&name)).map_or(name, |o| o.name.to_owned());
+                    args.insert(canonical, value);
+                }
+                Ok(())
+            }
+            other => Err(Unready::Text(format!("the task's arguments must be a mapping, not `{other}`"))),
+        }
+    }
+}
+
+fn names_module(name: &str, spec: Option<&'static Spec>, short: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    last == short || spec.is_some_and(|s| s.name == last || s.aliases.contains(&last))
+}
+
+/// A rendered value as JSON.
+pub(super) fn to_json(value: &Value) -> Result<Json, TemplateError> {
+    serde_json::to_value(value).map_err(|e| {
+        TemplateError::new(crate::template::ErrorKind::Type, format!("a value cannot be sent to the host: {e}"))
+    })
+}
+
+/// A result that check mode cannot know.
+pub(super) fn unknown(why: &str) -> Map<String, Json> {
+    let mut result = Map::new();
+    result.insert("skipped".into(), true.into());
+    result.insert("changed".into(), false.into());
+    result.insert("unknown".into(), true.into());
+    result.insert("msg".into(), format!("not known before a real run: {why}").into());
+    result
+}
+
+/// Adds `stdout_lines` and `stderr_lines`, as Ansible's controller does.
+fn add_lines(result: &mut Map<String, Json>) {
+    for (from, to) in [("stdout", "stdout_lines"), ("stderr", "stderr_lines")] {
+        if let Some(Json::String(text)) = result.get(from)
+            && !result.contains_key(to)
+        {
+            let lines = text.lines().map(|l| Json::String(l.to_owned())).collect();
+            result.insert(to.to_owned(), Json::Array(lines));
+        }
+    }
+}
+
+/// What a value is, in words.
+pub(super) fn kind_of(value: &Value) -> String {
+    use minijinja::value::ValueKind as Kind;
+    match value.kind() {
+        Kind::Undefined => "something undefined".to_owned(),
+        Kind::None => "nothing".to_owned(),
+        Kind::Bool => "a boolean".to_owned(),
+        Kind::Number => "a number".to_owned(),
+        Kind::String => "text".to_owned(),
+        Kind::Map => "a mapping".to_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,49 @@
+//! The task that gathers facts at the start of a play.
+
+use std::sync::Arc;
+
+use crate::resolve::{Action, ActionKind, Arguments, Play, Task};
+use crate::source::{Node, Spanned, Yaml};
+
+/// The implicit `Gathering Facts` task, or `None` when the agent has no `setup` (never in a real build).
+pub(super) fn task(play: &Play) -> Option<Arc<Task>> {
+    let spec = dcos_play_agent::modules::find("setup")?.spec();
+    let span = play.gather_facts.as_ref().map_or(play.span, |n| n.span);
+    let mut entries = Vec::new();
+    for (name, node) in
+        [("gather_subset", &play.gather_subset), ("gather_timeout", &play.gather_timeout), ("fact_path", &play.fact_path)]
+    {
+        if let Some(node) = node {
+            entries.push((Spanned { value: name.to_owned(), span: node.span }, node.clone()));
+        }
+    }
+    Some(Arc::new(Task {
+        path: format!("{}/Gathering Facts", play.id).into(),
+        span,
+        name: Some(Node { span, value: Yaml::Str("Gathering Facts".into()) }),
+        action: Action {
+            written: Spanned { value: "setup".to_owned(), span },
+            name: "setup".into(),
+            kind: ActionKind::Module(spec),
+            args: Arguments { span, entries, whole: None },
+        },
+        loop_: None,
+        register: None,
+        when: Vec::new(),
+        changed_when: Vec::new(),
+        failed_when: Vec::new(),
+        until: Vec::new(),
+        retries: None,
+        delay: None,
+        notify: Vec::new(),
+        async_: None,
+        poll: None,
+        tags: vec!["always".to_owned()],
+        settings: Arc::clone(&play.settings),
+        vars: Vec::new(),
+        role: None,
+        chain: Vec::new(),
+        directory: play.directory.clone(),
+        inherited: None,
+    }))
+}

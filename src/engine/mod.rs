@@ -1,0 +1,196 @@
+//! Runs a plan: plays by their needs, hosts through their plays, steps on hosts.
+//!
+//! Owns: the state of a run, its limits and its end. Must not: show anything (events do), read playbooks (`resolve`
+//! does), or touch a host but through the transport it is given.
+//! Called by: the command line; tests and simulations with other edges.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+mod dispatch;
+mod excerpt;
+mod facts;
+mod handlers;
+mod include;
+mod line;
+mod play;
+mod prompt;
+mod remote;
+mod state;
+mod tags;
+mod target;
+mod task;
+mod walk;
+
+pub use state::{ConnectionDefaults, Edges, Inputs, Options};
+pub use tags::selected;
+
+use crate::journal::{CancelReason, EventKind, RunMode, Totals};
+use crate::resolve::{Play, Playbook};
+use crate::template::{Scope, Templates, Var};
+use crate::vars::Store;
+use crate::vars::connection::Given;
+use play::run_play;
+use state::RunState;
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    pub totals: Totals,
+    /// A host failed.
+    pub failed: bool,
+    /// A host could not be reached.
+    pub unreachable: bool,
+    /// The user stopped it.
+    pub cancelled: bool,
+    /// The journal could not be written: the run stopped, and cannot be resumed past that point.
+    pub journal_failed: bool,
+    /// A play could not start: why.
+    pub fault: Option<String>,
+}
+
+/// Exit status of a run by its end: Ansible's numbers for what Ansible has.
+#[must_use]
+pub fn exit_code(ended: &Ended) -> u8 {
+    if ended.journal_failed {
+        crate::exit::JOURNAL
+    } else if ended.cancelled {
+        crate::exit::CANCELLED
+    } else if ended.fault.is_some() {
+        crate::exit::PLAYBOOK
+    } else if ended.failed {
+        crate::exit::HOSTS_FAILED
+    } else if ended.unreachable {
+        crate::exit::UNREACHABLE
+    } else {
+        crate::exit::FINE
+    }
+}
+
+/// Runs everything and waits for the end.
+pub async fn run(inputs: Inputs, edges: Edges) -> Ended {
+    let state = Arc::new(RunState::new(inputs, edges));
+    let options = &state.inputs.options;
+    state.tell(EventKind::RunStarted {
+        run: state.inputs.run.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        command: options.command.clone(),
+        playbooks: vec![state.inputs.playbook.path.display().to_string()],
+        mode: if options.check { RunMode::Check } else { RunMode::Apply },
+        pid: std::process::id(),
+    });
+    let announcer = tokio::spawn(announce_cancel(Arc::clone(&state)));
+    let fault = run_plays(&state).await;
+    announcer.abort();
+    state.transport.close().await;
+    let (totals, failed, unreachable) = state.outcome_of_run();
+    let mut ended = Ended {
+        totals,
+        failed,
+        unreachable,
+        cancelled: *state.interrupts.borrow() > 0,
+        journal_failed: state.journal_broken(),
+        fault,
+    };
+    let took_ms = u64::try_from(state.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let exit = exit_code(&ended);
+    state.tell(EventKind::RunFinished { totals: ended.totals.clone(), took_ms, exit });
+    state.sync();
+    ended.journal_failed = state.journal_broken();
+    ended
+}
+
+/// Says on the record when the user asks to stop, and how much still runs.
+async fn announce_cancel(state: Arc<RunState>) {
+    let mut interrupts = state.interrupts.clone();
+    for (level, reason) in [(1, CancelReason::FirstInterrupt), (2, CancelReason::SecondInterrupt)] {
+        if interrupts.wait_for(|n| *n >= level).await.is_err() {
+            return;
+        }
+        state.tell(EventKind::CancelBegan { reason, running: state.busy() });
+    }
+}
+
+/// Starts every play as soon as the plays it needs are over.
+async fn run_plays(state: &Arc<RunState>) -> Option<String> {
+    let plays = &state.inputs.playbook.plays;
+    let over: HashMap<usize, watch::Sender<bool>> =
+        plays.iter().map(|p| (p.index, watch::Sender::new(false))).collect();
+    let over = Arc::new(over);
+    let stop = Arc::new(watch::Sender::new(false));
+    let mut running = tokio::task::JoinSet::new();
+    for (at, play) in plays.iter().enumerate() {
+        let after: Vec<usize> =
+            state.inputs.plan.plays[at].after.iter().map(|(other, _)| plays[*other].index).collect();
+        let (state, play, over, stop) = (Arc::clone(state), Arc::clone(play), Arc::clone(&over), Arc::clone(&stop));
+        running.spawn(async move {
+            for other in after {
+                if let Some(sender) = over.get(&other) {
+                    // The sender lives as long as this map: waiting cannot fail.
+                    let _ = sender.subscribe().wait_for(|done| *done).await;
+                }
+            }
+            let ended = if *stop.borrow() { Ok(()) } else { run_play(&state, &play).await };
+            let fault = ended.err().map(|fault| {
+                stop.send_replace(true);
+                let place = state.place(fault.at);
+                let text = format!("{place}: play `{}`: {}", play.name, fault.text);
+                state.tell(EventKind::Warning { text: fault.text, place: Some(place) });
+                text
+            });
+            if let Some(sender) = over.get(&play.index) {
+                sender.send_replace(true);
+            }
+            fault
+        });
+    }
+    let mut first = None;
+    while let Some(ended) = running.join_next().await {
+        match ended {
+            Ok(Some(fault)) => {
+                first.get_or_insert(fault);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                first.get_or_insert(format!("internal error: a play's worker ended: {error}"));
+            }
+        }
+    }
+    first
+}
+
+/// The hosts of a play's pattern; `None` when the pattern can only be known while the run goes on.
+#[must_use]
+pub fn hosts_of_play(play: &Play, store: &Arc<Store>, templates: &Templates) -> Option<Vec<Arc<str>>> {
+    play::select_hosts(play, store, templates).ok().map(|(_, selection)| selection.hosts)
+}
+
+/// The hosts of all plays; `None` when one of the patterns can only be known while the run goes on.
+#[must_use]
+pub fn hosts_of(playbook: &Playbook, store: &Arc<Store>, templates: &Templates) -> Option<HashSet<Arc<str>>> {
+    let mut all = HashSet::new();
+    for play in &playbook.plays {
+        all.extend(hosts_of_play(play, store, templates)?);
+    }
+    Some(all)
+}
+
+/// The address that a host has for the lock against a second run: two inventories may name one host differently.
+#[must_use]
+pub fn address_of(store: &Arc<Store>, templates: &Templates, host: &str) -> String {
+    let scope: Arc<dyn Scope> = Arc::new(store.scope(host, &Arc::default()));
+    let render = |var: &Var| match var {
+        Var::Yaml(node) => templates.node(node, &scope),
+        Var::Data(value) => Ok(value.clone()),
+    };
+    match crate::vars::connection::resolve(scope.as_ref(), host, &Given::default(), &render) {
+        Ok(way) if way.kind == "local" => "localhost".to_owned(),
+        Ok(way) => match way.port {
+            Some(port) if port != 22 => format!("{}:{port}", way.host),
+            _ => way.host,
+        },
+        Err(_) => host.to_owned(),
+    }
+}

@@ -1,0 +1,137 @@
+//! The host of one step, as actions and the dispatcher use it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use dcos_play_agent::protocol::Stream;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use serde_json::{Map, Value as Json};
+
+use super::state::RunState;
+use crate::actions::Remote;
+use crate::connection::{Call, Content, Fault, FaultKind, OutputSink, RawOutput, Reply, Target};
+use crate::journal::{EventKind, StepId};
+
+/// How long a cancelled command may take to end before it is killed.
+const CANCEL_GRACE: Duration = Duration::from_secs(5);
+
+/// One step's way to its host.
+pub(super) struct StepRemote {
+    pub(super) run: Arc<RunState>,
+    pub(super) target: Target,
+    /// The host whose step it is; its log gets the output, also when the step is delegated.
+    pub(super) host: Arc<str>,
+    pub(super) step: StepId,
+    /// Begins every call's key; unique for run, host, step, item and attempt.
+    pub(super) key: String,
+    pub(super) calls: AtomicU32,
+    pub(super) check: bool,
+    pub(super) diff: bool,
+    pub(super) no_log: bool,
+    pub(super) environment: Vec<(String, String)>,
+    pub(super) timeout: Option<Duration>,
+}
+
+impl StepRemote {
+    /// Runs a module and waits; the second Ctrl-C cancels it on the host.
+    pub(super) async fn send(
+        &self,
+        module: &str,
+        args: Map<String, Json>,
+        uploads: Vec<(String, Content)>,
+        check: bool,
+        repeat_safe: bool,
+    ) -> Result<Reply, Fault> {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        let call = Call {
+            step: format!("{}/{number}", self.key),
+            module: module.into(),
+            args,
+            check,
+            diff: self.diff,
+            environment: self.environment.clone(),
+            timeout: self.timeout,
+            no_log: self.no_log,
+            repeat_safe,
+            uploads,
+        };
+        let step = call.step.clone();
+        let working = self.run.transport.call(&self.target, call, self.sink());
+        tokio::pin!(working);
+        let mut interrupts = self.run.interrupts.clone();
+        tokio::select! {
+            reply = &mut working => return reply,
+            _ = interrupts.wait_for(|n| *n > 1) => {}
+        }
+        self.run.transport.cancel(&self.target, &step, CANCEL_GRACE).await;
+        match tokio::time::timeout(CANCEL_GRACE * 2, working).await {
+            Ok(reply) => reply,
+            Err(_) => Err(Fault { kind: FaultKind::Cancelled, what: "cancelled".to_owned(), next: None }),
+        }
+    }
+
+    fn sink(&self) -> OutputSink {
+        if self.no_log {
+            return Arc::new(|_, _| {});
+        }
+        let run = Arc::clone(&self.run);
+        let (step, host) = (self.step, Arc::clone(&self.host));
+        Arc::new(move |stream: Stream, bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes);
+            let text = run.inputs.mask(&text);
+            run.tell(EventKind::StepOutput { step, host: Arc::clone(&host), stream, text });
+        })
+    }
+}
+
+impl Remote for StepRemote {
+    fn module<'a>(
+        &'a self,
+        module: &'a str,
+        args: Map<String, Json>,
+        uploads: Vec<(String, Content)>,
+    ) -> BoxFuture<'a, Result<Map<String, Json>, Fault>> {
+        let safe = dcos_play_agent::modules::find(module)
+            .is_some_and(|e| e.spec().repeat == dcos_play_agent::options::Repeat::Safe);
+        async move { Ok(self.send(module, args, uploads, self.check, safe).await?.result) }.boxed()
+    }
+
+    fn module_always<'a>(
+        &'a self,
+        module: &'a str,
+        args: Map<String, Json>,
+    ) -> BoxFuture<'a, Result<(Map<String, Json>, Vec<u8>), Fault>> {
+        async move {
+            let reply = self.send(module, args, Vec::new(), false, true).await?;
+            Ok((reply.result, reply.blob))
+        }
+        .boxed()
+    }
+
+    fn raw<'a>(&'a self, command: &'a str, timeout: Option<Duration>) -> BoxFuture<'a, Result<RawOutput, Fault>> {
+        self.run.transport.raw(&self.target, command, timeout.or(self.timeout), self.sink())
+    }
+
+    fn reset(&self) -> BoxFuture<'_, ()> {
+        self.run.transport.reset(&self.target)
+    }
+
+    fn boot_id(&self) -> BoxFuture<'_, Result<String, Fault>> {
+        self.run.transport.boot_id(&self.target)
+    }
+
+    fn busy(&self, what: &str) {
+        self.run.tell(EventKind::HostBusy { host: Arc::clone(&self.host), what: self.run.inputs.mask(what) });
+    }
+
+    fn rebooted(&self, before: &str, after: &str, took: Duration) {
+        self.run.tell(EventKind::HostRebooted {
+            host: Arc::clone(&self.host),
+            before: before.to_owned(),
+            after: after.to_owned(),
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        });
+    }
+}

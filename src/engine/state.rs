@@ -1,0 +1,270 @@
+//! What all workers of a run share.
+//!
+//! Owns: the one way events are made (numbered, journaled, then shown), the limit on busy hosts, the state of cancel,
+//! and which hosts the run has lost. Must not: know what a task does.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value as Json};
+use tokio::sync::{Semaphore, watch};
+
+use crate::actions::Clock;
+use crate::connection::Transport;
+use crate::journal::{CancelReason, Event, EventKind, Journal, Outcome, Place, StepId, Totals};
+use crate::plan::Plan;
+use crate::resolve::{Playbook, Resolver};
+use crate::source::{Sources, Span};
+use crate::template::{Templates, VaultOpener};
+use crate::vars::Store;
+use crate::vars::secrets::Masks;
+
+/// What the run was asked to do.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Hosts working at once.
+    pub forks: usize,
+    pub check: bool,
+    pub diff: bool,
+    pub tags: Vec<String>,
+    pub skip_tags: Vec<String>,
+    /// `--limit`, already parsed into a pattern text.
+    pub limit: Option<String>,
+    pub force_handlers: bool,
+    /// `task_timeout` for tasks that say none.
+    pub task_timeout: Option<Duration>,
+    pub connection: ConnectionDefaults,
+    pub playbook_directory: PathBuf,
+    pub verbosity: u8,
+    /// Shown in the journal, secrets masked.
+    pub command: Vec<String>,
+}
+
+/// What the command line says about connections; variables of a host win over it as in Ansible.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionDefaults {
+    pub connection: Option<String>,
+    pub user: Option<String>,
+    pub private_key: Option<PathBuf>,
+    pub connect_timeout: Duration,
+    pub check_host_keys: bool,
+    pub common_args: Option<String>,
+    pub r#become: bool,
+    pub become_user: Option<String>,
+    pub become_method: Option<String>,
+    pub password: Option<crate::vars::secrets::Secret>,
+    pub become_password: Option<crate::vars::secrets::Secret>,
+}
+
+/// The outside world, passed in so that a simulated one can stand in.
+pub struct Edges {
+    pub transport: Arc<dyn Transport>,
+    /// Milliseconds since the Unix epoch.
+    pub now: Arc<dyn Fn() -> i64 + Send + Sync>,
+    pub journal: Journal,
+    pub reports: Sender<Arc<Event>>,
+    /// How often the user asked to stop: 0, 1 or 2.
+    pub interrupts: watch::Receiver<u8>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What the run works with.
+pub struct Inputs {
+    pub run: String,
+    pub playbook: Playbook,
+    pub plan: Plan,
+    pub sources: Arc<Sources>,
+    pub store: Arc<Store>,
+    pub templates: Arc<Templates>,
+    pub resolver: Arc<Resolver>,
+    pub options: Options,
+    /// Secrets that no event may show.
+    pub masks: Arc<Masks>,
+    pub vault: Option<VaultOpener>,
+    /// Where people can answer; `None` without a terminal.
+    pub console: Option<Box<dyn crate::actions::Console>>,
+    /// Reads the inventory again (`meta: refresh_inventory`); the error is a sentence.
+    pub reload_inventory: Option<Box<dyn Fn() -> Result<crate::inventory::Inventory, String> + Send + Sync>>,
+}
+
+impl Inputs {
+    /// The text with every secret masked.
+    pub(super) fn mask(&self, text: &str) -> String {
+        self.masks.mask(text).into_owned()
+    }
+
+    /// A result with every secret masked.
+    pub(super) fn mask_result(&self, result: &Map<String, Json>) -> Map<String, Json> {
+        if self.masks.is_empty() {
+            return result.clone();
+        }
+        result.iter().map(|(k, v)| (self.mask(k), self.mask_value(v))).collect()
+    }
+
+    fn mask_value(&self, value: &Json) -> Json {
+        match value {
+            Json::String(text) => Json::String(self.mask(text)),
+            Json::Array(items) => Json::Array(items.iter().map(|v| self.mask_value(v)).collect()),
+            Json::Object(map) => Json::Object(self.mask_result(map)),
+            other => other.clone(),
+        }
+    }
+}
+
+/// Shared by all workers.
+pub(super) struct RunState {
+    pub(super) inputs: Inputs,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) forks: Semaphore,
+    pub(super) interrupts: watch::Receiver<u8>,
+    pub(super) lost: Mutex<HashMap<Arc<str>, Lost>>,
+    now: Arc<dyn Fn() -> i64 + Send + Sync>,
+    record: Mutex<Record>,
+    next_step: AtomicU64,
+    running: AtomicU64,
+    broken: watch::Sender<bool>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) began: Instant,
+}
+
+/// Why a host takes no further part in the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lost {
+    Failed,
+    Unreachable,
+}
+
+struct Record {
+    journal: Journal,
+    reports: Sender<Arc<Event>>,
+    seq: u64,
+    totals: Totals,
+}
+
+impl RunState {
+    pub(super) fn new(inputs: Inputs, edges: Edges) -> Self {
+        Self {
+            forks: Semaphore::new(inputs.options.forks.max(1)),
+            transport: edges.transport,
+            interrupts: edges.interrupts,
+            clock: edges.clock,
+            lost: Mutex::default(),
+            now: edges.now,
+            record: Mutex::new(Record { journal: edges.journal, reports: edges.reports, seq: 0, totals: Totals::default() }),
+            next_step: AtomicU64::new(1),
+            running: AtomicU64::new(0),
+            broken: watch::Sender::new(false),
+            began: Instant::now(),
+            inputs,
+        }
+    }
+
+    /// Makes an event: journaled first, shown after. Progress is not journaled.
+    pub(super) fn tell(&self, kind: EventKind) {
+        let at = (self.now)();
+        let mut record = lock(&self.record);
+        let event = Event { seq: record.seq, at, kind };
+        record.seq += 1;
+        if let EventKind::StepFinished { host, outcome, result, took_ms, .. } = &event.kind {
+            let changed = result.get("changed") == Some(&serde_json::Value::Bool(true));
+            record.totals.count(host, *outcome, changed, *took_ms);
+        }
+        let progress = matches!(event.kind, EventKind::StepOutput { .. } | EventKind::HostBusy { .. });
+        if !progress && let Err(error) = record.journal.add(&event) {
+            // Resume rests on the journal: without it no step may start.
+            if !self.broken.send_replace(true) {
+                let text = error.to_string();
+                let seq = record.seq;
+                record.seq += 1;
+                let warning = Event { seq, at, kind: EventKind::Warning { text, place: None } };
+                let _ = record.reports.send(Arc::new(warning));
+                let kind = EventKind::CancelBegan { reason: CancelReason::JournalFailed, running: self.busy() };
+                let _ = record.reports.send(Arc::new(Event { seq: seq + 1, at, kind }));
+            }
+        }
+        // A report thread that is gone has said so itself.
+        let _ = record.reports.send(Arc::new(event));
+    }
+
+    /// A host with no step yet still has a row in the recap.
+    pub(super) fn count_host(&self, host: &Arc<str>) {
+        lock(&self.record).totals.hosts.entry(Arc::clone(host)).or_default();
+    }
+
+    pub(super) fn count_rescue(&self, host: &Arc<str>) {
+        let mut record = lock(&self.record);
+        let row = record.totals.hosts.entry(Arc::clone(host)).or_default();
+        row.rescued += 1;
+        // Ansible counts a failure that a rescue took up as rescued, not as failed.
+        row.failed = row.failed.saturating_sub(1);
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        lock(&self.record).totals.clone()
+    }
+
+    pub(super) fn sync(&self) {
+        // The last chance to say that a disk lost something; the totals are shown all the same.
+        if let Err(error) = lock(&self.record).journal.sync() {
+            let _ = self.broken.send_replace(true);
+            drop(error);
+        }
+    }
+
+    /// True once no new step may start.
+    pub(super) fn stopping(&self) -> bool {
+        *self.interrupts.borrow() > 0 || *self.broken.borrow()
+    }
+
+    pub(super) fn journal_broken(&self) -> bool {
+        *self.broken.borrow()
+    }
+
+    pub(super) fn step_id(&self) -> StepId {
+        self.next_step.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn step_begins(&self) {
+        self.running.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn step_ends(&self) {
+        self.running.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Steps running now.
+    pub(super) fn busy(&self) -> usize {
+        usize::try_from(self.running.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn place(&self, span: Span) -> Place {
+        let at = self.inputs.sources.position(span);
+        Place { file: self.inputs.sources.file(span.file).name.clone(), line: at.line, column: at.column }
+    }
+
+    pub(super) fn lose(&self, host: &Arc<str>, why: Lost) {
+        lock(&self.lost).entry(Arc::clone(host)).or_insert(why);
+    }
+
+    pub(super) fn outcome_of_run(&self) -> (Totals, bool, bool) {
+        let totals = self.totals();
+        let lost = lock(&self.lost);
+        let failed = lost.values().any(|l| *l == Lost::Failed);
+        let unreachable = lost.values().any(|l| *l == Lost::Unreachable);
+        drop(lost);
+        (totals, failed, unreachable)
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// True when the outcome ends a host's way through its block.
+pub(super) fn is_failure(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Failed)
+}

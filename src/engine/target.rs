@@ -1,0 +1,146 @@
+//! How a step's host is reached, out of keywords, variables and the command line.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::walk::Walker;
+use crate::connection::{Become, BecomeMethod, SshTarget, Target, Via};
+use crate::resolve::Task;
+use crate::source::Node;
+use crate::template::{Scope, Var};
+use crate::vars::connection::{self, ConnectionError, Given};
+
+impl Walker {
+    /// The target of a task on a host (its own, or the one it is delegated to).
+    ///
+    /// # Errors
+    /// A sentence: a variable that cannot be rendered, a connection or become method that we do not have.
+    pub(super) fn target(&self, task: &Task, scope: &Arc<dyn Scope>, host: &Arc<str>) -> Result<Target, String> {
+        let run = &self.playing.run;
+        let templates = &run.inputs.templates;
+        let defaults = &run.inputs.options.connection;
+        let settings = &task.settings;
+        let text = |node: &Option<Node>| -> Result<Option<String>, String> {
+            let Some(node) = node else { return Ok(None) };
+            let value = templates.node(node, scope).map_err(|e| self.explain(&e))?;
+            if crate::template::is_omit(&value) || value.is_none() {
+                return Ok(None);
+            }
+            crate::template::to_text(&value).map(Some).map_err(|e| self.explain(&e))
+        };
+        let flag = |node: &Option<Node>| -> Result<Option<bool>, String> {
+            node.as_ref().map(|n| templates.condition(n, scope).map_err(|e| self.explain(&e))).transpose()
+        };
+        let delegated = *host != self.host;
+        let given = Given {
+            // A play's `connection: local` is about its own hosts; the delegate says itself how it is reached.
+            connection: if delegated { None } else { text(&settings.connection)? }.or_else(|| defaults.connection.clone()),
+            user: text(&settings.remote_user)?.or_else(|| defaults.user.clone()),
+            port: text(&settings.port)?.and_then(|p| p.parse().ok()),
+            private_key_file: defaults.private_key.as_ref().map(|p| p.display().to_string()),
+            password: defaults.password.clone(),
+            common_args: defaults.common_args.clone(),
+            extra_args: None,
+            timeout: None,
+            r#become: flag(&settings.r#become)?.unwrap_or(defaults.r#become),
+            become_method: text(&settings.become_method)?.or_else(|| defaults.become_method.clone()),
+            become_user: text(&settings.become_user)?.or_else(|| defaults.become_user.clone()),
+            become_flags: text(&settings.become_flags)?,
+            become_exe: text(&settings.become_exe)?,
+            become_password: defaults.become_password.clone(),
+        };
+        // A delegate's connection variables are its own; so the scope is that of the other host.
+        let foreign: Arc<dyn Scope>;
+        let look = if delegated {
+            foreign = Arc::new(run.inputs.store.scope(host, &Arc::default()));
+            &foreign
+        } else {
+            scope
+        };
+        let render = |var: &Var| match var {
+            Var::Yaml(node) => templates.node(node, look),
+            Var::Data(value) => Ok(value.clone()),
+        };
+        let resolved = connection::resolve(look.as_ref(), host, &given, &render).map_err(|e| match e {
+            ConnectionError::Render { name, fault } => format!("`{name}` cannot be rendered: {}", self.explain(&fault)),
+            other @ ConnectionError::Value { .. } => other.to_string(),
+        })?;
+        let via = match resolved.kind.as_str() {
+            "local" => Via::Local,
+            "ssh" => {
+                let mut extra_args = Vec::new();
+                for args in [&resolved.ssh_args, &resolved.common_args, &resolved.extra_args].into_iter().flatten() {
+                    let words = shlex::split(args)
+                        .ok_or_else(|| format!("the ssh arguments `{args}` have an open quote"))?;
+                    extra_args.extend(words);
+                }
+                Via::Ssh(Box::new(SshTarget {
+                    address: resolved.host,
+                    port: resolved.port,
+                    user: resolved.user,
+                    password: resolved.password,
+                    private_key: resolved.private_key_file.map(|p| expand_home(&p)),
+                    extra_args,
+                    check_host_keys: resolved.host_key_checking.unwrap_or(defaults.check_host_keys),
+                    executable: resolved.ssh_executable.unwrap_or_else(|| "ssh".to_owned()),
+                    connect_timeout: resolved.timeout.map_or(defaults.connect_timeout, Duration::from_secs),
+                }))
+            }
+            other => return Err(format!("the connection `{other}` is not supported: use ssh or local")),
+        };
+        let r#become = match resolved.r#become {
+            None => None,
+            Some(other) => {
+                let method = match other.method.rsplit('.').next().unwrap_or_default() {
+                    "sudo" => BecomeMethod::Sudo,
+                    "doas" => BecomeMethod::Doas,
+                    method => return Err(format!("`become_method: {method}` is not supported: use sudo or doas")),
+                };
+                let flags = other.flags.as_deref().map_or(Some(Vec::new()), shlex::split);
+                // Ansible's own defaults for sudo are what the agent does anyway.
+                let flags = flags.ok_or("`become_flags` have an open quote")?;
+                let flags = flags.into_iter().filter(|f| !matches!(f.as_str(), "-H" | "-S" | "-n")).collect();
+                Some(Become { method, user: other.user, password: other.password, executable: other.exe, flags })
+            }
+        };
+        // Becoming who one already is would cost a sudo for nothing, and fail where sudo is not installed.
+        let r#become = r#become.filter(|b| !(b.flags.is_empty() && logs_in_as(&via, &b.user)));
+        for secret in [r#become.as_ref().and_then(|b| b.password.as_ref())].into_iter().flatten() {
+            run.inputs.masks.add(secret.reveal());
+        }
+        if let Via::Ssh(ssh) = &via
+            && let Some(secret) = &ssh.password
+        {
+            run.inputs.masks.add(secret.reveal());
+        }
+        Ok(Target { host: Arc::clone(host), via, r#become })
+    }
+}
+
+fn logs_in_as(via: &Via, user: &str) -> bool {
+    match via {
+        Via::Ssh(ssh) => ssh.user.as_deref() == Some(user),
+        Via::Local => user == "root" && nix::unistd::geteuid().is_root(),
+    }
+}
+
+fn expand_home(path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => PathBuf::from(path),
+    }
+}
+
+/// `10.77.0.12 as root`: for people.
+pub(super) fn described(target: &Target) -> String {
+    let (place, login) = match &target.via {
+        Via::Local => ("this machine", None),
+        Via::Ssh(ssh) => (ssh.address.as_str(), ssh.user.as_deref()),
+    };
+    let user = target.r#become.as_ref().map(|b| b.user.as_str()).or(login);
+    match user {
+        Some(user) => format!("{place} as {user}"),
+        None => place.to_owned(),
+    }
+}

@@ -1,0 +1,371 @@
+//! One host's way through a play: blocks, rescue, always, handlers, includes.
+//!
+//! Owns: the order in which a host meets tasks and what a failure does to it. Must not: run a task (that is `task`).
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use serde_json::{Map, Value as Json};
+
+use super::line::{Group, Position};
+use super::play::{Batch, PlayRun};
+use super::state::{Lost, lock};
+use super::tags::selected;
+use super::task::TaskEnd;
+use crate::journal::EventKind;
+use crate::resolve::{ActionKind, Block, Item, Meta, Task};
+use crate::template::{Value, Var};
+
+/// How a stretch of tasks ended for the host.
+#[derive(Debug)]
+pub(super) enum Flow {
+    Next,
+    /// A task failed; a `rescue` may take it up.
+    Failed(Box<Failed>),
+    /// The host leaves the play.
+    Left(Left),
+}
+
+/// The failure that a `rescue` sees.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) task: Arc<Task>,
+    pub(super) result: Map<String, Json>,
+}
+
+/// Why a host leaves without having failed a task of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    Unreachable,
+    /// `end_host`, `end_batch`, `end_play`.
+    Ended,
+    Cancelled,
+    /// Another host's failure ends the batch.
+    Aborted,
+}
+
+/// Walks one host through one batch.
+pub(super) struct Walker {
+    pub(super) playing: Arc<PlayRun>,
+    pub(super) batch: Arc<Batch>,
+    pub(super) index: usize,
+    pub(super) host: Arc<str>,
+    /// Handlers that were notified and have not run, by position in the play's list.
+    pub(super) notified: BTreeSet<usize>,
+    /// Roles that `meta: end_role` ended for this host.
+    ended_roles: HashSet<usize>,
+    /// Variables above all others: `ansible_failed_task` in a rescue, an include's loop variables.
+    pub(super) locals: Vec<(Arc<str>, Var)>,
+}
+
+impl Walker {
+    pub(super) fn new(playing: Arc<PlayRun>, batch: Arc<Batch>, index: usize, host: Arc<str>) -> Self {
+        Self {
+            playing,
+            batch,
+            index,
+            host,
+            notified: BTreeSet::new(),
+            ended_roles: HashSet::new(),
+            locals: Vec::new(),
+        }
+    }
+
+    /// Goes through the whole play.
+    pub(super) async fn walk(mut self) {
+        let play = Arc::clone(&self.playing.play);
+        let mut flow = self.gather_facts(&[0]).await;
+        if matches!(flow, Flow::Next) {
+            flow = self.items(&play.items, &[1]).await;
+        }
+        if matches!(flow, Flow::Failed(_)) && self.forces_handlers() {
+            let last = u32::MAX;
+            if let Flow::Left(left) = self.flush_handlers(&[last]).await {
+                flow = Flow::Left(left);
+            }
+        }
+        match flow {
+            Flow::Failed(_) => {
+                self.playing.lose(&self.batch, &self.host, Lost::Failed);
+                self.check_fail_percentage();
+            }
+            Flow::Left(Left::Unreachable) => {
+                self.playing.lose(&self.batch, &self.host, Lost::Unreachable);
+                self.check_fail_percentage();
+            }
+            Flow::Left(_) | Flow::Next => {
+                lock(&self.batch.gone).insert(Arc::clone(&self.host));
+            }
+        }
+        self.batch.line.leave(self.index);
+    }
+
+    fn forces_handlers(&self) -> bool {
+        if self.playing.run.inputs.options.force_handlers {
+            return true;
+        }
+        let Some(node) = &self.playing.play.force_handlers else { return false };
+        self.playing.run.inputs.templates.condition(node, &self.play_scope()).unwrap_or(false)
+    }
+
+    fn check_fail_percentage(&self) {
+        let Some(node) = &self.playing.play.max_fail_percentage else { return };
+        let Ok(value) = self.playing.run.inputs.templates.node(node, &self.play_scope()) else { return };
+        let Ok(limit) = value.to_string().trim_end_matches('%').parse::<f64>() else { return };
+        let lost = lock(&self.playing.run.lost);
+        let gone = self.batch.hosts.iter().filter(|h| lost.contains_key(*h)).count();
+        if gone as f64 * 100.0 / self.batch.hosts.len() as f64 > limit {
+            self.batch.aborted.store(true, Ordering::Release);
+        }
+    }
+
+    /// Walks tasks and blocks in order.
+    pub(super) fn items<'a>(&'a mut self, items: &'a [Item], base: &'a [u32]) -> BoxFuture<'a, Flow> {
+        async move {
+            for (number, item) in items.iter().enumerate() {
+                let mut at: Position = base.to_vec();
+                at.push(u32::try_from(number).unwrap_or(u32::MAX));
+                let flow = match item {
+                    Item::Task(task) => self.task(task, &at).await,
+                    Item::Block(block) => self.block(block, &at).await,
+                };
+                if !matches!(flow, Flow::Next) {
+                    return flow;
+                }
+            }
+            Flow::Next
+        }
+        .boxed()
+    }
+
+    async fn block(&mut self, block: &Block, at: &[u32]) -> Flow {
+        let part = |n: u32| {
+            let mut at = at.to_vec();
+            at.push(n);
+            at
+        };
+        let mut flow = self.items(&block.items, &part(0)).await;
+        if let Flow::Failed(failed) = flow {
+            if block.rescue.is_empty() {
+                flow = Flow::Failed(failed);
+            } else {
+                self.playing.run.count_rescue(&self.host);
+                self.playing.run.tell(EventKind::HostRescued {
+                    play: self.playing.play.index,
+                    host: Arc::clone(&self.host),
+                });
+                let before = self.locals.len();
+                let result = Value::from_serialize(&failed.result);
+                self.locals.push(("ansible_failed_result".into(), Var::Data(result)));
+                self.locals.push(("ansible_failed_task".into(), Var::Data(describe(&failed.task))));
+                flow = self.items(&block.rescue, &part(1)).await;
+                // Ansible keeps both in sight for `always` and what follows.
+                let keep = self.locals.split_off(before);
+                self.locals.splice(0..0, keep);
+            }
+        }
+        if block.always.is_empty() {
+            return flow;
+        }
+        match flow {
+            // The host is gone or the user wants to stop: nothing more is done on it.
+            Flow::Left(Left::Unreachable | Left::Cancelled) => flow,
+            flow => match self.items(&block.always, &part(2)).await {
+                Flow::Next => flow,
+                worse => worse,
+            },
+        }
+    }
+
+    /// True when the host must stop before its next step, and why.
+    pub(super) fn must_leave(&self) -> Option<Left> {
+        if self.playing.run.stopping() {
+            Some(Left::Cancelled)
+        } else if self.batch.aborted.load(Ordering::Acquire) {
+            Some(Left::Aborted)
+        } else if self.playing.ended.load(Ordering::Acquire) || self.batch.ended.load(Ordering::Acquire) {
+            Some(Left::Ended)
+        } else {
+            None
+        }
+    }
+
+    pub(super) async fn task(&mut self, task: &Arc<Task>, at: &[u32]) -> Flow {
+        if let Some(left) = self.must_leave() {
+            return Flow::Left(left);
+        }
+        let options = &self.playing.run.inputs.options;
+        let implicit_flush = matches!(task.action.kind, ActionKind::Meta(Meta::FlushHandlers));
+        if !implicit_flush && !selected(&task.tags, &options.tags, &options.skip_tags) {
+            self.batch.line.advance(self.index, at);
+            return Flow::Next;
+        }
+        if task.role.as_ref().is_some_and(|r| self.ended_roles.contains(&(Arc::as_ptr(r) as usize))) {
+            self.batch.line.advance(self.index, at);
+            return Flow::Next;
+        }
+        let group = match self.playing.barrier(task) {
+            None => {
+                self.batch.line.advance(self.index, at);
+                None
+            }
+            Some((reason, span)) => {
+                if self.batch.hosts.len() > 1 && self.batch.line.must_wait(at) {
+                    self.playing.run.tell(EventKind::HostWaiting {
+                        play: self.playing.play.index,
+                        host: Arc::clone(&self.host),
+                        reason: reason.to_string(),
+                        place: self.playing.run.place(span),
+                    });
+                }
+                let Ok(group) = self.batch.line.arrive(self.index, at).await else {
+                    return Flow::Left(Left::Cancelled);
+                };
+                if let Some(left) = self.must_leave() {
+                    return Flow::Left(left);
+                }
+                Some(group)
+            }
+        };
+        match task.action.kind {
+            ActionKind::Meta(meta) => self.meta(task, meta, at).await,
+            ActionKind::IncludeTasks | ActionKind::IncludeRole => self.include(task, at).await,
+            _ => self.step(task, group).await,
+        }
+    }
+
+    async fn step(&mut self, task: &Arc<Task>, group: Option<Arc<Group>>) -> Flow {
+        let end = match group {
+            Some(group) if self.runs_once(task) => self.once(task, &group).await,
+            _ => self.run_task(task).await,
+        };
+        match end {
+            TaskEnd::Fine => Flow::Next,
+            TaskEnd::Failed(result) => {
+                if self.any_errors_fatal(task) {
+                    self.batch.aborted.store(true, Ordering::Release);
+                }
+                Flow::Failed(Box::new(Failed { task: Arc::clone(task), result }))
+            }
+            TaskEnd::Unreachable => {
+                if self.any_errors_fatal(task) {
+                    self.batch.aborted.store(true, Ordering::Release);
+                }
+                Flow::Left(Left::Unreachable)
+            }
+            TaskEnd::Cancelled => Flow::Left(Left::Cancelled),
+            TaskEnd::Aborted => Flow::Left(Left::Aborted),
+        }
+    }
+
+    fn any_errors_fatal(&self, task: &Task) -> bool {
+        self.flag(&task.settings.any_errors_fatal, task)
+    }
+
+    fn runs_once(&self, task: &Task) -> bool {
+        self.flag(&task.settings.run_once, task)
+    }
+
+    fn flag(&self, node: &Option<crate::source::Node>, task: &Task) -> bool {
+        let Some(node) = node else { return false };
+        self.playing.run.inputs.templates.condition(node, &self.scope(task)).unwrap_or(false)
+    }
+
+    async fn meta(&mut self, task: &Arc<Task>, meta: Meta, at: &[u32]) -> Flow {
+        if !task.when.is_empty() && meta != Meta::FlushHandlers {
+            match self.when(task, &self.scope(task)) {
+                Ok(None) => {}
+                Ok(Some(_)) => return Flow::Next,
+                Err(error) => return self.fail_outright(task, &error.to_string()),
+            }
+        }
+        match meta {
+            Meta::Noop => Flow::Next,
+            Meta::FlushHandlers => self.flush_handlers(at).await,
+            Meta::EndHost => Flow::Left(Left::Ended),
+            Meta::EndPlay => {
+                self.playing.ended.store(true, Ordering::Release);
+                Flow::Left(Left::Ended)
+            }
+            Meta::EndBatch => {
+                self.batch.ended.store(true, Ordering::Release);
+                Flow::Left(Left::Ended)
+            }
+            Meta::EndRole => {
+                if let Some(role) = &task.role {
+                    self.ended_roles.insert(Arc::as_ptr(role) as usize);
+                }
+                Flow::Next
+            }
+            Meta::ClearFacts => {
+                self.playing.run.inputs.store.host(&self.host).clear_facts();
+                Flow::Next
+            }
+            Meta::ClearHostErrors => {
+                lock(&self.playing.run.lost).clear();
+                self.playing.refresh_info(&self.batch);
+                Flow::Next
+            }
+            Meta::ResetConnection => match self.target(task, &self.scope(task), &self.host) {
+                Ok(target) => {
+                    self.playing.run.transport.reset(&target).await;
+                    Flow::Next
+                }
+                Err(error) => self.fail_outright(task, &error),
+            },
+            Meta::RefreshInventory => match &self.playing.run.inputs.reload_inventory {
+                Some(reload) => match reload() {
+                    Ok(fresh) => {
+                        self.playing.run.inputs.store.replace_inventory(fresh);
+                        Flow::Next
+                    }
+                    Err(text) => self.fail_outright(task, &text),
+                },
+                None => Flow::Next,
+            },
+        }
+    }
+
+    /// Runs the notified handlers in the order they are defined; handlers that handlers notify come in the same flush.
+    pub(super) async fn flush_handlers(&mut self, at: &[u32]) -> Flow {
+        let mut round = 0;
+        while !self.notified.is_empty() {
+            let mut after = 0;
+            while let Some(&next) = self.notified.range(after..).next() {
+                self.notified.remove(&next);
+                after = next + 1;
+                let Some(handler) = self.playing.handlers.get(next) else { continue };
+                let mut position = at.to_vec();
+                position.push(round);
+                position.push(u32::try_from(next).unwrap_or(u32::MAX));
+                let flow = self.task(&handler.task, &position).await;
+                if !matches!(flow, Flow::Next) {
+                    return flow;
+                }
+            }
+            round += 1;
+        }
+        Flow::Next
+    }
+
+    async fn gather_facts(&mut self, at: &[u32]) -> Flow {
+        let Some(task) = super::facts::task(&self.playing.play) else { return Flow::Next };
+        if let Some(node) = &self.playing.play.gather_facts {
+            match self.playing.run.inputs.templates.condition(node, &self.play_scope()) {
+                Ok(true) => {}
+                Ok(false) => return Flow::Next,
+                Err(error) => return self.fail_outright(&task, &error.to_string()),
+            }
+        }
+        self.task(&task, at).await
+    }
+}
+
+/// What `ansible_failed_task` shows of a task.
+fn describe(task: &Task) -> Value {
+    let name = task.name.as_ref().and_then(|n| n.as_str()).unwrap_or(&task.action.written.value);
+    Value::from_serialize(serde_json::json!({ "name": name, "action": &*task.action.name, "tags": task.tags }))
+}

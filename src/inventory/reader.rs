@@ -1,0 +1,124 @@
+//! How every kind of inventory reads files and reports what is wrong with them.
+//!
+//! Owns: one way from a path to nodes, vault included. Must not: know formats.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::plugin::Plugins;
+use crate::source::{Diagnostic, Diagnostics, Entry, Mapping, Node, SourceId, Sources, Span, Yaml, parse};
+use crate::vars::vault::{Vault, is_vault};
+
+/// What loading needs everywhere.
+pub(super) struct Reader<'a> {
+    pub sources: &'a Sources,
+    pub found: &'a mut Diagnostics,
+    pub vault: &'a Vault,
+    pub plugins: Plugins<'a>,
+}
+
+impl Reader<'_> {
+    /// Reads a file; an I/O error becomes a finding.
+    pub(super) fn file(&mut self, path: &Path) -> Option<SourceId> {
+        match self.sources.read(path) {
+            Ok(id) => Some(id),
+            Err(fault) => {
+                let span = self.whole_path(path);
+                self.found.push(Diagnostic::error("unreadable-inventory", fault.to_string(), span));
+                None
+            }
+        }
+    }
+
+    /// A place for findings about a path whose content we don't have.
+    pub(super) fn whole_path(&self, path: &Path) -> Span {
+        Span { file: self.sources.add(path.to_owned(), String::new()), start: 0, end: 0 }
+    }
+
+    /// Parses YAML; all findings are passed on.
+    pub(super) fn yaml(&mut self, id: SourceId) -> Option<Node> {
+        match parse(self.sources, id) {
+            Ok(node) => Some(self.decrypted(node)),
+            Err(faults) => {
+                self.found.list.extend(faults.list);
+                None
+            }
+        }
+    }
+
+    /// The variables in a vars file; `None` when it is empty or wrong, which then is a finding.
+    pub(super) fn vars_file(&mut self, path: &Path) -> Option<Mapping> {
+        let mut id = self.file(path)?;
+        let file = self.sources.file(id);
+        if is_vault(&file.text) {
+            let span =
+                Span { file: id, start: 0, end: file.text.find('\n').unwrap_or(file.text.len()) as u32 };
+            match self.vault.decrypt(&file.text) {
+                Ok(text) => id = self.sources.add(file.path.clone(), text),
+                Err(fault) => {
+                    let error =
+                        Diagnostic::error("vault", format!("can't decrypt `{}`: {fault}", file.name), span);
+                    self.found.push(match fault.help() {
+                        Some(help) => error.help(help),
+                        None => error,
+                    });
+                    return None;
+                }
+            }
+        }
+        let node = self.yaml(id)?;
+        match node.value {
+            Yaml::Map(mapping) => Some(mapping),
+            Yaml::Null => None,
+            _ => {
+                self.found.push(
+                    Diagnostic::error(
+                        "vars-file",
+                        "a vars file must hold a mapping of names to values",
+                        node.span,
+                    )
+                    .help("write `name: value` lines"),
+                );
+                None
+            }
+        }
+    }
+
+    /// Decrypts `!vault` values when there is a password; without one they stay, and whoever uses them reports it.
+    fn decrypted(&mut self, node: Node) -> Node {
+        if self.vault.is_empty() {
+            return node;
+        }
+        let (node, faults) = self.vault.decrypt_node(node);
+        self.found.list.extend(faults);
+        node
+    }
+}
+
+/// Turns JSON (of scripts and plugins) into a node; every part has the place of the whole.
+pub(super) fn from_json(value: &serde_json::Value, span: Span) -> Node {
+    use serde_json::Value;
+    let value = match value {
+        Value::Null => Yaml::Null,
+        Value::Bool(b) => Yaml::Bool(*b),
+        Value::Number(n) => match (n.as_i64(), n.as_f64()) {
+            (Some(int), _) => Yaml::Int(int),
+            (None, Some(float)) => Yaml::Float(float),
+            (None, None) => Yaml::Str(n.to_string().into()),
+        },
+        Value::String(text) => Yaml::Str(Arc::from(&**text)),
+        Value::Array(items) => Yaml::Seq(items.iter().map(|i| from_json(i, span)).collect()),
+        Value::Object(map) => match (map.len(), map.get("__ansible_unsafe"), map.get("__ansible_vault")) {
+            (1, Some(Value::String(text)), _) => Yaml::Unsafe(Arc::from(&**text)),
+            (1, _, Some(Value::String(text))) => Yaml::Vault(Arc::from(&**text)),
+            _ => {
+                let entries = map.iter().map(|(name, item)| Entry {
+                    key: Node { span, value: Yaml::Str(Arc::from(&**name)) },
+                    value: from_json(item, span),
+                });
+                Yaml::Map(Mapping { entries: entries.collect() })
+            }
+        },
+    };
+    Node { span, value }
+}

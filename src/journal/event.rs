@@ -1,0 +1,273 @@
+//! The facts of a run.
+//!
+//! An event says what happened, never how to show it. All but [`EventKind::StepOutput`] and
+//! [`EventKind::HostBusy`] are kept in the journal; those two are progress that a reader may miss.
+
+use std::sync::Arc;
+
+use dcos_play_agent::protocol::Stream;
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Numbers a step within a run.
+pub type StepId = u64;
+/// Position of a play in the playbook, imported playbooks expanded.
+pub type PlayId = usize;
+
+/// A fact about the run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Event {
+    pub seq: u64,
+    /// Milliseconds since the Unix epoch.
+    pub at: i64,
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum EventKind {
+    RunStarted {
+        run: String,
+        version: String,
+        /// The command line, secrets masked.
+        command: Vec<String>,
+        playbooks: Vec<String>,
+        mode: RunMode,
+        pid: u32,
+    },
+    PlayStarted {
+        play: PlayId,
+        name: String,
+        phase: Option<String>,
+        hosts: Vec<Arc<str>>,
+        place: Place,
+    },
+    /// A batch of a play with `serial`.
+    BatchStarted {
+        play: PlayId,
+        batch: usize,
+        hosts: Vec<Arc<str>>,
+    },
+    PlayFinished {
+        play: PlayId,
+    },
+    PlayNotRun {
+        play: PlayId,
+        name: String,
+        why: NotRun,
+    },
+    /// The host waits until the others reach a point, for this reason.
+    HostWaiting {
+        play: PlayId,
+        host: Arc<str>,
+        reason: String,
+        place: Place,
+    },
+    StepStarted {
+        step: StepId,
+        play: PlayId,
+        host: Arc<str>,
+        path: Arc<str>,
+        name: String,
+        role: Option<String>,
+        action: Arc<str>,
+        place: Place,
+    },
+    /// Output of a running step; progress only.
+    StepOutput {
+        step: StepId,
+        host: Arc<str>,
+        stream: Stream,
+        text: String,
+    },
+    /// What a busy host is doing now (`waits for ssh`, `1 of 3 serving`); progress only.
+    HostBusy {
+        host: Arc<str>,
+        what: String,
+    },
+    /// One item of a loop has ended.
+    StepItem {
+        step: StepId,
+        host: Arc<str>,
+        label: String,
+        outcome: Outcome,
+        result: Map<String, Value>,
+    },
+    /// `until` was not met; another attempt follows.
+    StepRetry {
+        step: StepId,
+        host: Arc<str>,
+        attempt: u32,
+        retries: u32,
+        delay_ms: u64,
+    },
+    StepFinished {
+        step: StepId,
+        play: PlayId,
+        host: Arc<str>,
+        path: Arc<str>,
+        outcome: Outcome,
+        took_ms: u64,
+        /// Ansible's result, masked; empty with `no_log`.
+        result: Map<String, Value>,
+        /// The part of the task that failed, when it can be told, with the include chain outermost first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Box<Failure>>,
+    },
+    HandlersNotified {
+        step: StepId,
+        host: Arc<str>,
+        handlers: Vec<String>,
+    },
+    /// The failure was taken up by a `rescue`.
+    HostRescued {
+        play: PlayId,
+        host: Arc<str>,
+    },
+    HostUnreachable {
+        step: StepId,
+        host: Arc<str>,
+        kind: String,
+        what: String,
+        next: Option<String>,
+        place: Place,
+    },
+    HostRebooted {
+        host: Arc<str>,
+        before: String,
+        after: String,
+        took_ms: u64,
+    },
+    Warning {
+        text: String,
+        place: Option<Place>,
+    },
+    CancelBegan {
+        reason: CancelReason,
+        running: usize,
+    },
+    RunFinished {
+        totals: Totals,
+        took_ms: u64,
+        exit: u8,
+    },
+}
+
+/// What is shown of a failed step besides its result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    pub name: String,
+    pub place: Place,
+    /// Source lines around the place, rendered with a marker.
+    pub excerpt: String,
+    /// `included from playbooks/provision.yml:31 (role master)`, outermost first.
+    pub chain: Vec<String>,
+    pub ran_as: String,
+}
+
+/// A place in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Place {
+    pub file: String,
+    pub line: usize,
+    pub column: usize,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// Whether the run may change hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunMode {
+    Apply,
+    Check,
+}
+
+/// How a step (or one item of its loop) ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Ok,
+    Changed,
+    Skipped,
+    Failed,
+    FailureIgnored,
+    Unreachable,
+    UnreachableIgnored,
+    Cancelled,
+}
+
+/// Why something was not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum NotRun {
+    NoHosts { pattern: String },
+    HostsLost { needs: String, hosts: Vec<Arc<str>> },
+    Cancelled,
+}
+
+/// Who asked for the end, mildest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelReason {
+    /// First Ctrl-C: no new steps.
+    FirstInterrupt,
+    /// Second Ctrl-C: running steps are ended.
+    SecondInterrupt,
+    /// The journal cannot be written.
+    JournalFailed,
+}
+
+/// Ansible's recap counters of one host, and the time it was busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HostTotals {
+    pub ok: u32,
+    pub changed: u32,
+    pub unreachable: u32,
+    pub failed: u32,
+    pub skipped: u32,
+    pub rescued: u32,
+    pub ignored: u32,
+    pub busy_ms: u64,
+}
+
+/// The counters of all hosts, in inventory order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Totals {
+    pub hosts: IndexMap<Arc<str>, HostTotals>,
+}
+
+impl Totals {
+    /// Counts a finished step the way Ansible's recap does.
+    pub fn count(&mut self, host: &Arc<str>, outcome: Outcome, changed: bool, took_ms: u64) {
+        let row = self.hosts.entry(Arc::clone(host)).or_default();
+        row.busy_ms += took_ms;
+        match outcome {
+            Outcome::Ok => row.ok += 1,
+            Outcome::Changed => {
+                row.ok += 1;
+                row.changed += 1;
+            }
+            Outcome::Skipped => row.skipped += 1,
+            Outcome::Failed => row.failed += 1,
+            Outcome::FailureIgnored => {
+                row.ok += 1;
+                row.ignored += 1;
+                row.changed += u32::from(changed);
+            }
+            Outcome::Unreachable => row.unreachable += 1,
+            Outcome::UnreachableIgnored => {
+                row.unreachable += 1;
+                row.ignored += 1;
+            }
+            Outcome::Cancelled => {}
+        }
+    }
+}

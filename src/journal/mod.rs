@@ -1,0 +1,18 @@
+//! What happened: events, their file, and the lock that keeps two runs off the same hosts.
+//!
+//! Owns: the event types, the run folder `.dcos-play/runs/<id>/`, the journal's format and its writer and reader.
+//! Must not: print, or know how events are shown.
+//! Called by: the engine (writes), resume and reports (read).
+
+mod event;
+mod folder;
+mod hosts_lock;
+mod writer;
+
+pub use event::{
+    CancelReason, Event, EventKind, Failure, HostTotals, NotRun, Outcome, Place, PlayId, RunMode, StepId,
+    Totals,
+};
+pub use folder::{RunFolder, RunId};
+pub use hosts_lock::{Conflict, HostsLock};
+pub use writer::{FORMAT, Header, Journal, JournalError, read};

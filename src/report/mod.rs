@@ -1,0 +1,111 @@
+//! Views of a run: terminal, plain lines, JSON, host logs, summary.
+//!
+//! Owns: how events are shown. Must not: reach into the engine; it sees events only.
+//! Called by: the command line, which gives each reporter its writer; one thread feeds them all.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use crate::journal::{Event, EventKind};
+
+mod console;
+mod failure;
+mod host_log;
+mod json;
+mod plain;
+mod recap;
+mod summary;
+mod terminal;
+mod words;
+
+pub use console::Console;
+pub use host_log::HostLogs;
+pub use json::Json;
+pub use plain::Plain;
+pub use recap::closing;
+pub use terminal::Terminal;
+
+/// What all reporters are told once.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The run's folder as people type it: relative to the current folder.
+    pub folder: String,
+    /// The command that runs it again.
+    pub again: String,
+    /// `-v` count.
+    pub verbosity: u8,
+    /// `--diff`.
+    pub diff: bool,
+    pub colour: bool,
+    /// Columns of the terminal, or 100.
+    pub width: usize,
+}
+
+/// A step that has started, as reporters remember it.
+#[derive(Debug, Clone)]
+pub(crate) struct Started {
+    pub(crate) name: String,
+    pub(crate) role: Option<String>,
+    pub(crate) action: Arc<str>,
+    pub(crate) place: crate::journal::Place,
+}
+
+impl Started {
+    /// `role : task` as Ansible names a task.
+    pub(crate) fn title(&self) -> String {
+        match &self.role {
+            Some(role) => format!("{role} : {}", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
+/// What reporters know besides the event itself.
+#[derive(Debug, Default)]
+pub(crate) struct Context {
+    pub(crate) started: HashMap<u64, Started>,
+    /// Line in the host's log at which its current step starts.
+    pub(crate) log_line: HashMap<Arc<str>, usize>,
+}
+
+/// Shows events.
+pub(crate) trait Reporter: Send {
+    /// Takes in one event.
+    fn on_event(&mut self, event: &Event, context: &Context) -> std::io::Result<()>;
+}
+
+/// Feeds every reporter until the engine drops its end. A reporter that fails is silenced and named at the end: a full
+/// disk under the logs must not end a run.
+pub fn run(events: &Receiver<Arc<Event>>, logs: HostLogs, console: Console, complaints: &mut dyn Write) {
+    let mut logs = Some(logs);
+    let mut console: Option<Box<dyn Reporter>> = Some(console.into_reporter());
+    let mut context = Context::default();
+    for event in events {
+        if let EventKind::StepStarted { step, name, role, action, place, .. } = &event.kind {
+            let started = Started {
+                name: name.clone(),
+                role: role.clone(),
+                action: Arc::clone(action),
+                place: place.clone(),
+            };
+            context.started.insert(*step, started);
+        }
+        if let Some(reporter) = &mut logs
+            && let Err(error) = reporter.on_event(&event, &mut context)
+        {
+            let _ = writeln!(complaints, "warning: host logs end here: {error}");
+            logs = None;
+        }
+        if let Some(reporter) = &mut console
+            && reporter.on_event(&event, &context).is_err()
+        {
+            // The reader of our output went away (`| head`): nothing is left to tell it.
+            console = None;
+        }
+        if let EventKind::StepFinished { step, .. } = &event.kind {
+            context.started.remove(step);
+        }
+    }
+}

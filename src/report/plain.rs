@@ -1,0 +1,209 @@
+//! Plain lines: for pipes, CI and logs.
+
+use std::io::Write;
+
+use super::words::{clock, count, outcome, paint, took};
+use super::{Context, Reporter, Settings, failure, recap};
+use crate::journal::{CancelReason, Event, EventKind, NotRun, Outcome};
+
+/// Writes one line an event that people care about.
+pub struct Plain {
+    out: Box<dyn Write + Send>,
+    settings: Settings,
+    not_run: Vec<String>,
+}
+
+impl Plain {
+    /// Writes to `out`.
+    #[must_use]
+    pub fn new(out: Box<dyn Write + Send>, settings: Settings) -> Self {
+        Self { out, settings, not_run: Vec::new() }
+    }
+}
+
+/// The lines for an event, without the closing recap; shared with the terminal, which prints them above its live part.
+pub(super) fn lines(event: &Event, context: &Context, settings: &Settings) -> Option<String> {
+    let at = clock(event.at);
+    let step_line = |step: &u64, host: &str, how: Outcome, more: &str| {
+        let started = context.started.get(step)?;
+        let word = paint(settings.colour, super::words::colour_of(how), &format!("{:<11}", outcome(how)));
+        Some(format!("{at} {word} {host:<12} {}{more}\n", started.title()))
+    };
+    match &event.kind {
+        EventKind::PlayStarted { name, hosts, phase, .. } => {
+            let phase = phase.as_ref().filter(|p| *p != name).map(|p| format!(" [{p}]")).unwrap_or_default();
+            Some(format!(
+                "{at} {} {name}{phase} ({})\n",
+                paint(settings.colour, "1", "PLAY"),
+                count(hosts.len(), "host")
+            ))
+        }
+        EventKind::PlayNotRun { name, why, .. } => {
+            Some(format!("{at} PLAY {} not run\n", why_not(name, why)))
+        }
+        EventKind::StepFinished { step, host, outcome: how, result, took_ms, .. } => {
+            if let Some(block) = failure::block(event, context, settings) {
+                let line = step_line(step, host, *how, "").unwrap_or_default();
+                return Some(format!("{line}\n{block}\n"));
+            }
+            let mut more = String::new();
+            if *took_ms >= 5_000 {
+                more = format!("  ({})", took(*took_ms));
+            }
+            let mut text = step_line(step, host, *how, &more)?;
+            text.push_str(&extras(*step, result, context, settings));
+            Some(text)
+        }
+        EventKind::StepItem { step, host, label, outcome: how, result } => {
+            let more = format!(" => (item={})", super::words::cut(label, 80));
+            let mut text = step_line(step, host, *how, &more)?;
+            if *how == Outcome::Failed {
+                text.push_str(&format!("{:9}{}\n", "", failure::message(result)));
+            }
+            text.push_str(&diffs(result, settings));
+            Some(text)
+        }
+        EventKind::StepRetry { step, host, attempt, retries, delay_ms } if settings.verbosity > 0 => {
+            let started = context.started.get(step)?;
+            Some(format!(
+                "{at} retrying    {host:<12} {} ({attempt} of {retries}, again in {})\n",
+                started.title(),
+                took(*delay_ms)
+            ))
+        }
+        EventKind::HostUnreachable { step, host, .. } => {
+            let line = step_line(step, host, Outcome::Unreachable, "").unwrap_or_default();
+            Some(format!("{line}\n{}\n", failure::block(event, context, settings)?))
+        }
+        EventKind::HostRebooted { host, before, after, took_ms } => Some(format!(
+            "{at} reboot      {host:<12} back after {}, boot id {} -> {}\n",
+            took(*took_ms),
+            super::words::cut(before, 8).trim_end_matches('…'),
+            super::words::cut(after, 8).trim_end_matches('…'),
+        )),
+        EventKind::Warning { text, place } => {
+            let place = place.as_ref().map(|p| format!(" ({p})")).unwrap_or_default();
+            Some(format!("{at} {} {text}{place}\n", paint(settings.colour, "35", "warning    ")))
+        }
+        EventKind::CancelBegan { reason, running } => Some(match reason {
+            CancelReason::FirstInterrupt => format!(
+                "{at} cancel      no new steps; {} ending. Press Ctrl-C again to end them now\n",
+                count(*running, "running step")
+            ),
+            CancelReason::SecondInterrupt => {
+                format!("{at} cancel      ending {} on the hosts\n", count(*running, "running step"))
+            }
+            CancelReason::JournalFailed => {
+                format!("{at} cancel      the journal cannot be written: no new steps\n")
+            }
+        }),
+        _ => None,
+    }
+}
+
+/// What a finished step shows below its line: `debug` messages, diffs, and with `-v` the result.
+fn extras(
+    step: u64,
+    result: &serde_json::Map<String, serde_json::Value>,
+    context: &Context,
+    settings: &Settings,
+) -> String {
+    let mut text = String::new();
+    let debug = context.started.get(&step).is_some_and(|s| &*s.action == "debug");
+    if debug && !result.contains_key("results") {
+        let shown = result
+            .iter()
+            .filter(|(key, _)| {
+                !matches!(key.as_str(), "changed" | "failed" | "skipped" | "_ansible_verbose_always")
+            })
+            .map(|(key, value)| {
+                if key == "msg" { failure::plain(value) } else { format!("{key}: {}", failure::plain(value)) }
+            })
+            .collect::<Vec<_>>()
+            .join("\n");
+        for line in shown.lines() {
+            text.push_str(&format!("{:9}{line}\n", ""));
+        }
+    } else if settings.verbosity > 0 {
+        let shown = serde_json::to_string(result).unwrap_or_default();
+        text.push_str(&format!("{:9}{shown}\n", ""));
+    }
+    text.push_str(&diffs(result, settings));
+    text
+}
+
+/// The result's diffs, when wanted.
+fn diffs(result: &serde_json::Map<String, serde_json::Value>, settings: &Settings) -> String {
+    use serde_json::Value;
+    if !settings.diff {
+        return String::new();
+    }
+    let entries: Vec<&Value> = match result.get("diff") {
+        Some(Value::Array(list)) => list.iter().collect(),
+        Some(one @ Value::Object(_)) => vec![one],
+        _ => return String::new(),
+    };
+    let text_of = |value: Option<&Value>| match value {
+        Some(Value::String(text)) => text.clone(),
+        None | Some(Value::Null) => String::new(),
+        Some(other) => serde_json::to_string_pretty(other).unwrap_or_default() + "\n",
+    };
+    let mut out = String::new();
+    for entry in entries {
+        if let Some(Value::String(prepared)) = entry.get("prepared") {
+            out.push_str(prepared);
+            continue;
+        }
+        let (before, after) = (text_of(entry.get("before")), text_of(entry.get("after")));
+        if before == after {
+            continue;
+        }
+        let name = |key: &str, other: &str| entry.get(key).map_or_else(|| other.to_owned(), failure::plain);
+        let diff = similar::TextDiff::from_lines(&before, &after);
+        let shown = diff
+            .unified_diff()
+            .context_radius(3)
+            .header(&name("before_header", "before"), &name("after_header", "after"))
+            .to_string();
+        for line in shown.lines() {
+            let code = match line.as_bytes().first() {
+                Some(b'+') => "32",
+                Some(b'-') => "31",
+                Some(b'@') => "36",
+                _ => "0",
+            };
+            out.push_str(&paint(settings.colour, code, line));
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// One line about a play that was not run.
+pub(super) fn why_not(name: &str, why: &NotRun) -> String {
+    match why {
+        NotRun::NoHosts { pattern } => format!("{name}: no hosts matched `{pattern}`"),
+        NotRun::HostsLost { needs, hosts } => {
+            format!("{name}: needs {needs}, where {} failed", hosts.join(", "))
+        }
+        NotRun::Cancelled => format!("{name}: the run was cancelled"),
+    }
+}
+
+impl Reporter for Plain {
+    fn on_event(&mut self, event: &Event, context: &Context) -> std::io::Result<()> {
+        if let EventKind::PlayNotRun { name, why, .. } = &event.kind {
+            self.not_run.push(why_not(name, why));
+        }
+        if let Some(text) = lines(event, context, &self.settings) {
+            self.out.write_all(text.as_bytes())?;
+        }
+        if let EventKind::RunFinished { totals, took_ms, exit } = &event.kind {
+            self.out.write_all(recap::table(totals, &self.settings, false).as_bytes())?;
+            self.out.write_all(b"\n")?;
+            let closing = recap::closing(totals, *took_ms, *exit, &self.not_run, &self.settings);
+            self.out.write_all(closing.as_bytes())?;
+        }
+        self.out.flush()
+    }
+}

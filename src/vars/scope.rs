@@ -1,0 +1,226 @@
+//! The variables that one host sees in one task.
+//!
+//! Owns: Ansible's order of precedence. Must not: merge anything per step; a name is looked up level by level.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::host::HostState;
+use super::info::PlayState;
+use super::magic;
+use super::store::Store;
+use super::{Layer, Table};
+use crate::inventory::{HostTables, Inventory};
+use crate::source::Node;
+use crate::template::{Scope, SearchPath, Value, Var};
+
+/// Levels that a play adds, compiled once a play.
+#[derive(Debug, Clone, Default)]
+pub struct PlayVars {
+    /// Defaults of the play's roles whose variables are public, in the order of the roles.
+    pub role_defaults: Table,
+    pub vars: Table,
+    pub prompts: Table,
+    /// `vars_files` that are the same for all hosts; those that differ go to [`TaskScope::with_vars_files`].
+    pub files: Table,
+    /// Vars of the play's roles whose variables are public.
+    pub role_vars: Table,
+}
+
+/// What a role adds to its own tasks, compiled once a role.
+#[derive(Debug, Clone, Default)]
+pub struct RoleVars {
+    pub name: String,
+    /// With the collection, if it has one.
+    pub full_name: String,
+    pub path: PathBuf,
+    /// Roles that brought this one in, nearest first.
+    pub parents: Vec<(String, PathBuf)>,
+    /// Defaults of its dependencies, then of its parents (outermost first), then its own.
+    pub defaults: Table,
+    /// Vars of its parents (outermost first), then of its dependencies, then its own.
+    pub vars: Table,
+    /// Parameters given where it is used, those of its parents below.
+    pub params: Table,
+}
+
+/// Everything about a task that decides what its variables are; made once a task and shared by all hosts.
+#[derive(Debug, Clone, Default)]
+pub struct ScopeParts {
+    /// `None` in `hostvars[...]`, which knows no play.
+    pub play: Option<Arc<PlayVars>>,
+    pub play_state: Option<Arc<PlayState>>,
+    pub role: Option<Arc<RoleVars>>,
+    /// `vars:` of the blocks around the task, outermost first, and of the task itself as the last one. Before them stand `vars:`
+    /// of the entry in `roles:` (not its other parameters) and of the `import_*` that brought the task in.
+    pub task: Vec<Arc<Layer>>,
+    /// `vars:` of the `include_tasks` and `include_role` that brought the task in, outermost first.
+    pub include_params: Vec<Arc<Layer>>,
+    /// The task's `environment`, as a list of mappings.
+    pub environment: Option<Arc<Node>>,
+    pub search: SearchPath,
+}
+
+/// The variables of one host in one task.
+///
+/// Best first: loop variables and other locals, magic variables, then
+/// extra vars, include params, role params, `set_fact` and registered, `include_vars`, task and block vars, role vars,
+/// `vars_files`, `vars_prompt`, play vars, facts, host vars, group vars, role defaults.
+#[derive(Debug, Clone)]
+pub struct TaskScope {
+    pub(super) store: Arc<Store>,
+    pub(super) inventory: Arc<Inventory>,
+    pub(super) host: Arc<HostState>,
+    tables: HostTables,
+    pub(super) parts: Arc<ScopeParts>,
+    files: Option<Arc<Table>>,
+    locals: Vec<(Arc<str>, Var)>,
+}
+
+impl TaskScope {
+    pub(super) fn new(store: &Arc<Store>, host: &str, parts: &Arc<ScopeParts>) -> Self {
+        let inventory = store.inventory();
+        let tables = match inventory.host(host) {
+            Some(host) => host.tables().clone(),
+            // A delegate that no inventory lists sees what `all` gives everybody.
+            None => HostTables { groups: inventory.common_vars(), host: Arc::default() },
+        };
+        Self {
+            store: Arc::clone(store),
+            host: store.host(host),
+            inventory,
+            tables,
+            parts: Arc::clone(parts),
+            files: None,
+            locals: Vec::new(),
+        }
+    }
+
+    /// Adds the `vars_files` that this host has in this play, over [`PlayVars::files`].
+    #[must_use]
+    pub fn with_vars_files(mut self, files: Arc<Table>) -> Self {
+        self.files = Some(files);
+        self
+    }
+
+    /// Adds a variable above all others: `item`, `index_var`, `ansible_loop`, `ansible_delegated_vars`.
+    #[must_use]
+    pub fn with_local(mut self, name: impl Into<Arc<str>>, value: Var) -> Self {
+        self.locals.push((name.into(), value));
+        self
+    }
+
+    /// The host's state, for registering results.
+    #[must_use]
+    pub fn host(&self) -> &Arc<HostState> {
+        &self.host
+    }
+
+    /// The host's inventory name.
+    #[must_use]
+    pub fn host_name(&self) -> &Arc<str> {
+        self.host.name()
+    }
+
+    /// The inventory as it was when the scope was made.
+    #[must_use]
+    pub fn inventory(&self) -> &Arc<Inventory> {
+        &self.inventory
+    }
+
+    /// The store behind it.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// The variable below magic ones, by precedence.
+    fn written(&self, name: &str) -> Option<Var> {
+        let parts = &*self.parts;
+        let play = parts.play.as_deref();
+        let role = parts.role.as_deref();
+        let node = |node: &Arc<Node>| Var::Yaml(Arc::clone(node));
+        self.store
+            .extra
+            .get(name)
+            .map(node)
+            .or_else(|| in_layers(&parts.include_params, name))
+            .or_else(|| role?.params.get(name).map(node))
+            .or_else(|| self.host.set_value(name).map(Var::Data))
+            .or_else(|| self.host.included(name).map(Var::Yaml))
+            .or_else(|| in_layers(&parts.task, name))
+            .or_else(|| role?.vars.get(name).map(node))
+            .or_else(|| play?.role_vars.get(name).map(node))
+            .or_else(|| self.files.as_deref()?.get(name).map(node))
+            .or_else(|| play?.files.get(name).map(node))
+            .or_else(|| play?.prompts.get(name).map(node))
+            .or_else(|| play?.vars.get(name).map(node))
+            .or_else(|| self.fact(name))
+            .or_else(|| self.tables.host.get(name).map(node))
+            .or_else(|| self.tables.groups.get(name).map(node))
+            .or_else(|| role?.defaults.get(name).map(node))
+            .or_else(|| play?.role_defaults.get(name).map(node))
+    }
+
+    fn fact(&self, name: &str) -> Option<Var> {
+        // `ansible_local` is a variable even where facts are not injected.
+        if self.store.inject_facts || name == "ansible_local" {
+            self.host.fact(name).map(Var::Data)
+        } else {
+            None
+        }
+    }
+
+    /// The value for an object such as `hostvars[...]` that holds other variables lazily.
+    pub(super) fn value(self: &Arc<Self>, name: &str) -> Option<Value> {
+        match self.get(name)? {
+            Var::Data(value) => Some(value),
+            Var::Yaml(node) => {
+                let scope: Arc<dyn Scope> = Arc::clone(self) as _;
+                Some(self.store.lazy.value(&node, &scope, name))
+            }
+        }
+    }
+}
+
+impl Scope for TaskScope {
+    fn get(&self, name: &str) -> Option<Var> {
+        if let Some((_, value)) = self.locals.iter().rev().find(|(n, _)| **n == *name) {
+            return Some(value.clone());
+        }
+        magic::get(self, name).or_else(|| self.written(name))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.locals.iter().map(|(n, _)| n.to_string()).collect();
+        names.extend(magic::NAMES.iter().filter(|n| magic::get(self, n).is_some()).map(|n| (*n).to_owned()));
+        let parts = &*self.parts;
+        for layer in parts.task.iter().chain(&parts.include_params) {
+            names.extend(layer.entries.iter().map(|(n, _)| n.to_string()));
+        }
+        let mut tables: Vec<&Table> = vec![&self.store.extra, &self.tables.host, &self.tables.groups];
+        tables.extend(self.files.as_deref());
+        if let Some(role) = parts.role.as_deref() {
+            tables.extend([&role.params, &role.vars, &role.defaults]);
+        }
+        if let Some(play) = parts.play.as_deref() {
+            tables.extend([&play.role_vars, &play.files, &play.prompts, &play.vars, &play.role_defaults]);
+        }
+        for table in tables {
+            names.extend(table.iter().map(|(n, _)| n.to_string()));
+        }
+        self.host.names(self.store.inject_facts, &mut names);
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn search(&self) -> SearchPath {
+        self.parts.search.clone()
+    }
+}
+
+/// The last layer wins, and in a layer the last entry.
+fn in_layers(layers: &[Arc<Layer>], name: &str) -> Option<Var> {
+    layers.iter().rev().find_map(|l| l.get(name)).map(|n| Var::Yaml(Arc::clone(n)))
+}
