@@ -120,11 +120,9 @@ impl Spool {
         for path in files(&self.run_dir(run)) {
             match path.extension().and_then(|e| e.to_str()) {
                 Some("result") => steps.extend(read_result(&path).map(|(step, _)| step)),
-                Some("lock") => {
-                    // A lock that can be had belongs to an agent that was killed: there is no result to come.
-                    if File::open(&path).is_ok_and(|file| file.try_lock_shared().is_err()) {
-                        steps.extend(read_lock(&path).map(|(_, step)| step));
-                    }
+                // A lock that can be had belongs to an agent that was killed: there is no result to come.
+                Some("lock") if File::open(&path).is_ok_and(|file| file.try_lock_shared().is_err()) => {
+                    steps.extend(read_lock(&path).map(|(_, step)| step));
                 }
                 _ => {}
             }
@@ -145,10 +143,10 @@ impl Spool {
         if let Some((_, frame)) = read_result(&result) {
             return Known::Result(frame);
         }
-        if let Ok(file) = File::open(&lock) {
-            if file.try_lock_shared().is_err() {
-                return Known::Running(file);
-            }
+        if let Ok(file) = File::open(&lock)
+            && file.try_lock_shared().is_err()
+        {
+            return Known::Running(file);
         }
         read_result(&result).map_or(Known::Nothing, |(_, frame)| Known::Result(frame))
     }
@@ -301,7 +299,7 @@ mod tests {
         let spool = Spool::open(dir.path()).expect("opens");
         let claim = spool.claim("r1", &step).expect("claims");
         let other = Spool::open(dir.path()).expect("opens twice");
-        assert_eq!(other.pending("r1"), [step.clone()]);
+        assert_eq!(other.pending("r1"), [step.as_str()]);
         assert_eq!(other.runner_of("r1", &step), Some(std::process::id().cast_signed()));
         assert!(other.claim("r1", &step).expect_err("taken").msg.contains("still runs"));
         let Known::Running(file) = other.known("r1", &step) else { panic!("it runs") };
@@ -310,7 +308,7 @@ mod tests {
         waiter.join().expect("no panic").expect("the lock is let go");
         let Known::Result(kept) = other.known("r1", &step) else { panic!("it has ended") };
         assert_eq!(kept, frame(&step));
-        assert_eq!(other.pending("r1"), [step.clone()]);
+        assert_eq!(other.pending("r1"), [step.as_str()]);
         assert!(other.pending("r2").is_empty());
         spool.settle("r1");
         other.forget("r1", &step);

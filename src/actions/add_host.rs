@@ -42,8 +42,7 @@ fn run(mut args: Map<String, Json>) -> Result<Done, Stop> {
         Some(Json::Array(items)) => items.iter().map(as_text).collect(),
         Some(one) => as_text(&one).split(',').map(str::to_owned).collect(),
     };
-    let groups: Vec<String> =
-        groups.iter().map(|g| g.trim().to_owned()).filter(|g| !g.is_empty()).collect();
+    let groups: Vec<String> = groups.iter().map(|g| g.trim().to_owned()).filter(|g| !g.is_empty()).collect();
     let (host, port) = with_port(&name);
     let mut vars = args;
     if let Some(port) = port {
@@ -88,15 +87,20 @@ mod tests {
             json!({"changed": true, "add_host": {"host_name": "n1", "groups": ["masters", "agents"], "host_vars": vars}})
         );
         let Json::Object(vars) = vars else { panic!("a mapping") };
+        let [Effect::AddHost { host, groups, vars: given }] = done.effects.as_slice() else {
+            panic!("one effect")
+        };
         assert_eq!(
-            done.effects,
-            [Effect::AddHost { host: "n1".into(), groups: vec!["masters".into(), "agents".into()], vars }]
+            (host.as_str(), groups, given),
+            ("n1", &vec!["masters".to_owned(), "agents".to_owned()], &vars)
         );
     }
 
     #[test]
     fn ports_are_told_from_addresses() {
-        for (name, host, port) in [("a", "a", None), ("[::1]:22", "::1", Some(22)), ("fe80::1", "fe80::1", None)] {
+        for (name, host, port) in
+            [("a", "a", None), ("[::1]:22", "::1", Some(22)), ("fe80::1", "fe80::1", None)]
+        {
             assert_eq!(with_port(name), (host.to_owned(), port));
         }
     }

@@ -33,12 +33,20 @@ fn options(spec: &Map<String, Json>, values: &Map<String, Json>, path: &[String]
     }
     let known = |name: &String| {
         spec.contains_key(name)
-            || spec.values().filter_map(|o| o.get("aliases")?.as_array()).flatten().any(|a| a == name.as_str())
+            || spec
+                .values()
+                .filter_map(|o| o.get("aliases")?.as_array())
+                .flatten()
+                .any(|a| a == name.as_str())
     };
     let unknown: Vec<&str> = values.keys().filter(|name| !known(name)).map(String::as_str).collect();
     if !unknown.is_empty() {
         let names: Vec<&str> = spec.keys().map(String::as_str).collect();
-        faults.push(format!("{}{found_in}. Supported parameters include: {}.", unknown.join(", "), names.join(", ")));
+        faults.push(format!(
+            "{}{found_in}. Supported parameters include: {}.",
+            unknown.join(", "),
+            names.join(", ")
+        ));
     }
 }
 
@@ -62,7 +70,8 @@ fn one(
         return;
     };
     if let Some(Json::Array(choices)) = setting("choices") {
-        let given: &[Json] = if let Json::Array(items) = &value { items } else { std::slice::from_ref(&value) };
+        let given: &[Json] =
+            if let Json::Array(items) = &value { items } else { std::slice::from_ref(&value) };
         let outside: Vec<String> = given.iter().filter(|v| !choices.contains(v)).map(text).collect();
         if !outside.is_empty() {
             let choices: Vec<String> = choices.iter().map(text).collect();

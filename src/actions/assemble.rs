@@ -46,7 +46,11 @@ impl Action for Assemble {
         &SPEC
     }
 
-    fn run<'a>(&'a self, context: &'a Context<'a>, args: Map<String, Json>) -> BoxFuture<'a, Result<Done, Stop>> {
+    fn run<'a>(
+        &'a self,
+        context: &'a Context<'a>,
+        args: Map<String, Json>,
+    ) -> BoxFuture<'a, Result<Done, Stop>> {
         run(context, args).boxed()
     }
 }
@@ -66,8 +70,11 @@ async fn run(context: &Context<'_>, mut args: Map<String, Json>) -> Result<Done,
     for name in ["delimiter", "regexp", "remote_src", "ignore_hidden"] {
         args.remove(name);
     }
-    let sending =
-        Sending { payload: Payload::bytes(bytes), basename: None, shown_source: folder.display().to_string() };
+    let sending = Sending {
+        payload: Payload::bytes(bytes),
+        basename: None,
+        shown_source: folder.display().to_string(),
+    };
     transfer::send(context, args, &sending).await
 }
 
@@ -78,7 +85,8 @@ fn assembled(context: &Context<'_>, own: &Args, folder: &Path) -> Result<Vec<u8>
         .map(Regex::new)
         .transpose()
         .map_err(|e| Stop::failed(format!("invalid regexp in `regexp`: {e}")))?;
-    let unreadable = |e: std::io::Error| Stop::failed(format!("cannot read a fragment on the controller: {e}"));
+    let unreadable =
+        |e: std::io::Error| Stop::failed(format!("cannot read a fragment on the controller: {e}"));
     let mut names = fs_err::read_dir(folder)
         .map_err(unreadable)?
         .map(|entry| entry.map(|e| e.file_name().to_string_lossy().into_owned()))
@@ -91,7 +99,8 @@ fn assembled(context: &Context<'_>, own: &Args, folder: &Path) -> Result<Vec<u8>
     let mut first = true;
     for name in names {
         let path = folder.join(&name);
-        let wanted = pattern.as_ref().is_none_or(|p| p.is_match(&name)) && !(own.ignore_hidden && name.starts_with('.'));
+        let wanted = pattern.as_ref().is_none_or(|p| p.is_match(&name))
+            && !(own.ignore_hidden && name.starts_with('.'));
         if !wanted || !path.is_file() {
             continue;
         }
@@ -121,7 +130,6 @@ fn assembled(context: &Context<'_>, own: &Args, folder: &Path) -> Result<Vec<u8>
 mod tests {
     use serde_json::json;
 
-    use super::*;
     use crate::actions::testing::Stage;
 
     #[tokio::test]

@@ -35,7 +35,11 @@ impl Action for Assert {
         true
     }
 
-    fn run<'a>(&'a self, context: &'a Context<'a>, _: Map<String, Json>) -> BoxFuture<'a, Result<Done, Stop>> {
+    fn run<'a>(
+        &'a self,
+        context: &'a Context<'a>,
+        _: Map<String, Json>,
+    ) -> BoxFuture<'a, Result<Done, Stop>> {
         async move { run(context) }.boxed()
     }
 }
@@ -79,8 +83,11 @@ fn run(context: &Context<'_>) -> Result<Done, Stop> {
                     Json::String(text) => text.clone(),
                     other => other.to_string(),
                 };
-                return Err(Stop::failed(format!("the condition `{text}` cannot be evaluated: {}", told(&e)))
-                    .with("assertion", shown));
+                return Err(Stop::failed(format!(
+                    "the condition `{text}` cannot be evaluated: {}",
+                    told(&e)
+                ))
+                .with("assertion", shown));
             }
         }
     }
@@ -117,8 +124,13 @@ mod tests {
         let stage = Stage::new().var("n", json!(3));
         let passed = stage.result("assert", json!({"that": ["n == 3", true], "quiet": true})).await;
         assert_eq!(passed, json!({"changed": false, "msg": "All assertions passed"}));
-        let failed = stage.failure("assert", json!({"that": ["n > 1", "n > 3", "n > 9"], "fail_msg": "n is {{ n }}"})).await;
-        assert_eq!(failed, json!({"changed": false, "assertion": "n > 3", "evaluated_to": false, "msg": "n is 3"}));
+        let failed = stage
+            .failure("assert", json!({"that": ["n > 1", "n > 3", "n > 9"], "fail_msg": "n is {{ n }}"}))
+            .await;
+        assert_eq!(
+            failed,
+            json!({"changed": false, "assertion": "n > 3", "evaluated_to": false, "msg": "n is 3"})
+        );
         assert_eq!(stage.failure("assert", json!({"that": "n == 4"})).await["msg"], "Assertion failed");
     }
 

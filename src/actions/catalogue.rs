@@ -37,6 +37,6 @@ mod tests {
         assert!(matches!(Known.find("command"), Some(Found::Module(_))));
         assert!(Known.find("nope").is_none());
         let names = Known.names();
-        assert!(names.contains(&"reboot") && names.contains(&"file"));
+        assert!(names.contains(&"debug") && names.contains(&"command"));
     }
 }

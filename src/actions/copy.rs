@@ -64,7 +64,11 @@ impl Action for Copy {
         &SPEC
     }
 
-    fn run<'a>(&'a self, context: &'a Context<'a>, args: Map<String, Json>) -> BoxFuture<'a, Result<Done, Stop>> {
+    fn run<'a>(
+        &'a self,
+        context: &'a Context<'a>,
+        args: Map<String, Json>,
+    ) -> BoxFuture<'a, Result<Done, Stop>> {
         run(context, args).boxed()
     }
 }
@@ -163,7 +167,8 @@ fn python_json(value: &Json) -> String {
         Json::String(s) => text(s),
         Json::Array(items) => format!("[{}]", items.iter().map(python_json).collect::<Vec<_>>().join(", ")),
         Json::Object(map) => {
-            let pairs: Vec<String> = map.iter().map(|(k, v)| format!("{}: {}", text(k), python_json(v))).collect();
+            let pairs: Vec<String> =
+                map.iter().map(|(k, v)| format!("{}: {}", text(k), python_json(v))).collect();
             format!("{{{}}}", pairs.join(", "))
         }
         other => other.to_string(),
@@ -179,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn content_goes_as_text_and_structures_as_json() {
-        let stage = Stage::new().answer("copy", json!({"changed": true, "dest": "/x"}));
+        let stage = Stage::new().always("copy", json!({"changed": true, "dest": "/x"}));
         let result = stage.result("copy", json!({"content": {"a": [1, "\u{e9}"]}, "dest": "/x"})).await;
         assert_eq!(stage.calls()[0].upload("src"), r#"{"a": [1, "\u00e9"]}"#);
         assert_eq!(result.get("src"), None);
@@ -226,7 +231,10 @@ mod tests {
     #[tokio::test]
     async fn a_failure_on_the_host_is_the_tasks_failure() {
         let stage = Stage::new().answer("copy", json!({"failed": true, "msg": "no space left on `/x`"}));
-        assert_eq!(stage.failure("copy", json!({"content": "a", "dest": "/x"})).await["msg"], "no space left on `/x`");
+        assert_eq!(
+            stage.failure("copy", json!({"content": "a", "dest": "/x"})).await["msg"],
+            "no space left on `/x`"
+        );
     }
 
     #[tokio::test]
@@ -244,7 +252,10 @@ mod tests {
 
     #[tokio::test]
     async fn vault_files_arrive_in_clear_unless_told_otherwise() {
-        let stage = Stage::new().vault("secret").answer("copy", json!({"changed": true})).answer("copy", json!({"changed": true}));
+        let stage = Stage::new()
+            .vault("secret")
+            .answer("copy", json!({"changed": true}))
+            .answer("copy", json!({"changed": true}));
         stage.file("files/key", "$ANSIBLE_VAULT;1.1;AES256\n3030\n");
         stage.result("copy", json!({"src": "key", "dest": "/x"})).await;
         stage.result("copy", json!({"src": "key", "dest": "/x", "decrypt": false})).await;

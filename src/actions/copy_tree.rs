@@ -16,9 +16,8 @@ use super::{Context, Done, Stop};
 const DEPTH: usize = 64;
 
 /// Options that `file` and `copy` share.
-const ATTRIBUTES: &[&str] = &[
-    "owner", "group", "attributes", "selevel", "serole", "setype", "seuser", "unsafe_writes",
-];
+const ATTRIBUTES: &[&str] =
+    &["owner", "group", "attributes", "selevel", "serole", "setype", "seuser", "unsafe_writes"];
 
 /// A folder to be copied.
 pub(super) struct Tree {
@@ -111,7 +110,8 @@ impl Tree {
                 folder.display()
             )));
         }
-        let unreadable = |e: std::io::Error| Stop::failed(format!("cannot read a folder on the controller: {e}"));
+        let unreadable =
+            |e: std::io::Error| Stop::failed(format!("cannot read a folder on the controller: {e}"));
         // With a trailing slash the folder itself is `dest`; it is made too, as Ansible does.
         found.folders.push(folder.to_owned());
         let mut entries = fs_err::read_dir(folder)
@@ -135,11 +135,18 @@ impl Tree {
 }
 
 fn attributes(args: &Map<String, Json>) -> Map<String, Json> {
-    args.iter().filter(|(name, _)| ATTRIBUTES.contains(&name.as_str())).map(|(n, v)| (n.clone(), v.clone())).collect()
+    args.iter()
+        .filter(|(name, _)| ATTRIBUTES.contains(&name.as_str()))
+        .map(|(n, v)| (n.clone(), v.clone()))
+        .collect()
 }
 
 /// The mode of folders: `directory_mode`, or the local one with `preserve`; else whatever the host gives.
-fn directory_mode(args: &Map<String, Json>, mode: Option<&str>, folder: &Path) -> Result<Option<String>, Stop> {
+fn directory_mode(
+    args: &Map<String, Json>,
+    mode: Option<&str>,
+    folder: &Path,
+) -> Result<Option<String>, Stop> {
     match args.get("directory_mode").and_then(Json::as_str) {
         Some("preserve") => local_files::mode_of(folder).map(Some),
         Some(mode) => Ok(Some(mode.to_owned())),
@@ -156,7 +163,8 @@ mod tests {
     use crate::actions::testing::Stage;
 
     fn tree() -> Stage {
-        let stage = Stage::new().always("file", json!({"changed": false})).always("copy", json!({"changed": true}));
+        let stage =
+            Stage::new().always("file", json!({"changed": false})).always("copy", json!({"changed": true}));
         stage.file("files/app/a.txt", "a");
         stage.file("files/app/sub/b.txt", "b");
         stage.folder("files/app/empty");
@@ -167,13 +175,18 @@ mod tests {
         let name = |call: &crate::actions::testing::Call, key: &str| {
             call.args.get(key).and_then(Json::as_str).unwrap_or("-").to_owned()
         };
-        stage.calls().iter().map(|c| format!("{} {}", c.module, name(c, if c.module == "copy" { "dest" } else { "path" }))).collect()
+        stage
+            .calls()
+            .iter()
+            .map(|c| format!("{} {}", c.module, name(c, if c.module == "copy" { "dest" } else { "path" })))
+            .collect()
     }
 
     #[tokio::test]
     async fn a_folder_goes_below_dest_with_its_empty_folders() {
         let stage = tree();
-        let result = stage.result("copy", json!({"src": "app", "dest": "/opt/", "directory_mode": "0755"})).await;
+        let result =
+            stage.result("copy", json!({"src": "app", "dest": "/opt/", "directory_mode": "0755"})).await;
         assert_eq!(
             sent(&stage),
             [

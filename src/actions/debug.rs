@@ -11,10 +11,11 @@ use super::rendering::{json, told};
 use super::results::Reply;
 use super::{Action, Context, Done, Stop};
 use crate::source::{Node, Yaml};
-use crate::template::{ErrorKind, Value, template_text};
+use crate::template::{ErrorKind, template_text};
 
 static OPTIONS: &[Opt] = &[Opt::raw("msg"), Opt::raw("var"), Opt::int("verbosity")];
-static SPEC: Spec = Spec { options: &[OPTIONS], mutually_exclusive: &[&["msg", "var"]], ..Spec::new("debug") };
+static SPEC: Spec =
+    Spec { options: &[OPTIONS], mutually_exclusive: &[&["msg", "var"]], ..Spec::new("debug") };
 
 /// What Ansible shows for a variable that does not exist.
 const UNDEFINED: &str = "VARIABLE IS NOT DEFINED!";
@@ -30,7 +31,11 @@ impl Action for Debug {
         true
     }
 
-    fn run<'a>(&'a self, context: &'a Context<'a>, _: Map<String, Json>) -> BoxFuture<'a, Result<Done, Stop>> {
+    fn run<'a>(
+        &'a self,
+        context: &'a Context<'a>,
+        _: Map<String, Json>,
+    ) -> BoxFuture<'a, Result<Done, Stop>> {
         async move { run(context) }.boxed()
     }
 }
@@ -47,7 +52,10 @@ fn run(context: &Context<'_>) -> Result<Done, Stop> {
         number.ok_or_else(|| Stop::failed(format!("`verbosity` of `debug` must be an integer, not `{v}`")))
     })?;
     if i64::from(context.verbosity) < threshold {
-        return Reply::new(false).with("skipped", true).with("skipped_reason", "Verbosity threshold not met.").done();
+        return Reply::new(false)
+            .with("skipped", true)
+            .with("skipped_reason", "Verbosity threshold not met.")
+            .done();
     }
     let reply = Reply::new(false);
     match (msg, var) {
@@ -81,11 +89,15 @@ fn shown(context: &Context<'_>, var: &Node) -> Result<(String, Json), Stop> {
     // so it is followed only when it is a plain name; any other value is shown itself.
     let expression = if template_text(text) {
         let value = match context.templates.text(text, Some(var.span), &context.scope) {
-            Err(e) if matches!(e.kind, ErrorKind::Undefined { .. }) => return Ok((text.to_string(), UNDEFINED.into())),
+            Err(e) if matches!(e.kind, ErrorKind::Undefined { .. }) => {
+                return Ok((text.to_string(), UNDEFINED.into()));
+            }
             other => other?,
         };
         match value.as_str().filter(|inner| is_path(inner)) {
-            Some(inner) if context.scope.get(inner.split('.').next().unwrap_or_default()).is_some() => inner.to_owned(),
+            Some(inner) if context.scope.get(inner.split('.').next().unwrap_or_default()).is_some() => {
+                inner.to_owned()
+            }
             _ => return Ok((text.to_string(), json(&value))),
         }
     } else {
@@ -120,23 +132,38 @@ mod tests {
     #[tokio::test]
     async fn messages_are_rendered_and_keep_their_type() {
         let stage = Stage::new().var("n", json!({"a": [1, 2]}));
-        assert_eq!(stage.result("debug", json!({"msg": "x {{ n.a[1] }}"})).await, json!({"changed": false, "msg": "x 2"}));
-        assert_eq!(stage.result("debug", json!({"msg": ["{{ n }}", 1]})).await["msg"], json!([{"a": [1, 2]}, 1]));
+        assert_eq!(
+            stage.result("debug", json!({"msg": "x {{ n.a[1] }}"})).await,
+            json!({"changed": false, "msg": "x 2"})
+        );
+        assert_eq!(
+            stage.result("debug", json!({"msg": ["{{ n }}", 1]})).await["msg"],
+            json!([{"a": [1, 2]}, 1])
+        );
         assert_eq!(stage.result("debug", json!({})).await["msg"], "Hello world!");
     }
 
     #[tokio::test]
     async fn var_takes_expressions_and_says_when_nothing_is_there() {
         let stage = Stage::new().var("n", json!({"a": [1, 2]})).var("name", json!("n"));
-        assert_eq!(stage.result("debug", json!({"var": "n.a"})).await, json!({"changed": false, "n.a": [1, 2]}));
+        assert_eq!(
+            stage.result("debug", json!({"var": "n.a"})).await,
+            json!({"changed": false, "n.a": [1, 2]})
+        );
         assert_eq!(stage.result("debug", json!({"var": "n.a | length"})).await["n.a | length"], 2);
         assert_eq!(stage.result("debug", json!({"var": "{{ name }}"})).await["n"], json!({"a": [1, 2]}));
-        assert_eq!(stage.result("debug", json!({"var": "nope.x"})).await["nope.x"], "VARIABLE IS NOT DEFINED!");
+        assert_eq!(
+            stage.result("debug", json!({"var": "nope.x"})).await["nope.x"],
+            "VARIABLE IS NOT DEFINED!"
+        );
     }
 
     #[tokio::test]
     async fn a_threshold_above_the_verbosity_skips() {
         let result = Stage::new().result("debug", json!({"msg": "{{ nope }}", "verbosity": 2})).await;
-        assert_eq!(result, json!({"changed": false, "skipped": true, "skipped_reason": "Verbosity threshold not met."}));
+        assert_eq!(
+            result,
+            json!({"changed": false, "skipped": true, "skipped_reason": "Verbosity threshold not met."})
+        );
     }
 }

@@ -19,7 +19,10 @@ pub(super) fn complete(result: &mut Map<String, Json>, sending: &Sending) {
         if !entry.contains_key("before_header") || entry.get("before").is_some_and(Json::is_object) {
             continue;
         }
-        if !entry.contains_key("after") && !entry.contains_key("src_binary") && !entry.contains_key("src_larger") {
+        if !entry.contains_key("after")
+            && !entry.contains_key("src_binary")
+            && !entry.contains_key("src_larger")
+        {
             match shown(sending) {
                 Shown::Text(text) => entry.insert("after".into(), text.into()),
                 Shown::Binary => entry.insert("src_binary".into(), json!(1)),

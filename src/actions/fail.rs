@@ -20,7 +20,11 @@ impl Action for Fail {
         &SPEC
     }
 
-    fn run<'a>(&'a self, _: &'a Context<'a>, mut args: Map<String, Json>) -> BoxFuture<'a, Result<Done, Stop>> {
+    fn run<'a>(
+        &'a self,
+        _: &'a Context<'a>,
+        mut args: Map<String, Json>,
+    ) -> BoxFuture<'a, Result<Done, Stop>> {
         async move {
             let msg = args.remove("msg").unwrap_or_else(|| "Failed as requested from task".into());
             Err(Stop::Failed(Reply::new(false).with("msg", msg).0))

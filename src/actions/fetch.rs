@@ -9,9 +9,9 @@ use dcos_play_agent::options::{Opt, Spec};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use md5::{Digest as _, Md5};
-use sha1::Sha1;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
+use sha1::Sha1;
 
 use super::local_files::{self, expand_home, hex};
 use super::results::{Reply, checked, flag, typed};
@@ -43,21 +43,29 @@ impl Action for Fetch {
         &SPEC
     }
 
-    fn run<'a>(&'a self, context: &'a Context<'a>, args: Map<String, Json>) -> BoxFuture<'a, Result<Done, Stop>> {
+    fn run<'a>(
+        &'a self,
+        context: &'a Context<'a>,
+        args: Map<String, Json>,
+    ) -> BoxFuture<'a, Result<Done, Stop>> {
         run(context, args).boxed()
     }
 }
 
 async fn run(context: &Context<'_>, args: Map<String, Json>) -> Result<Done, Stop> {
     let args: Args = typed(&SPEC, args)?;
-    let question = json!({"path": args.src, "follow": true, "get_checksum": true, "checksum_algorithm": "sha1"});
+    let question =
+        json!({"path": args.src, "follow": true, "get_checksum": true, "checksum_algorithm": "sha1"});
     let (answer, _) = context.remote.module_always("stat", object(question)).await?;
     let answer = checked(answer)?;
     let stat = answer.get("stat").and_then(Json::as_object).cloned().unwrap_or_default();
     if let Some(why) = unusable(&stat) {
         let missing = why == MISSING;
         if missing && !args.fail_on_missing.unwrap_or(true) {
-            return Reply::new(false).with("msg", format!("{why}, not transferring, ignored")).with("file", args.src).done();
+            return Reply::new(false)
+                .with("msg", format!("{why}, not transferring, ignored"))
+                .with("file", args.src)
+                .done();
         }
         return Err(Stop::failed(why).with("file", args.src));
     }
@@ -81,7 +89,8 @@ async fn run(context: &Context<'_>, args: Map<String, Json>) -> Result<Done, Sto
             .with("remote_checksum", remote)
             .done();
     }
-    let unwritable = |e: std::io::Error| Stop::failed(format!("cannot write `{}` on the controller: {e}", dest.display()));
+    let unwritable =
+        |e: std::io::Error| Stop::failed(format!("cannot write `{}` on the controller: {e}", dest.display()));
     let mut writing = Writing::begin(&dest).map_err(unwritable)?;
     loop {
         // A large file comes in pieces and never stands in memory as a whole.
@@ -228,7 +237,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_lands_below_the_hosts_name_and_is_not_fetched_twice() {
-        let stage = Stage::new().always("stat", there("log\n")).answer_blob("fetch", json!({"eof": false}), b"lo").answer_blob("fetch", json!({"eof": true}), b"g\n");
+        let stage = Stage::new()
+            .always("stat", there("log\n"))
+            .answer_blob("fetch", json!({"eof": false}), b"lo")
+            .answer_blob("fetch", json!({"eof": true}), b"g\n");
         let args = json!({"src": "/var/log/../x.log", "dest": "out"});
         let result = stage.result("fetch", args.clone()).await;
         let dest = format!("{}/out/host1/var/log/x.log", stage.directory());
@@ -257,13 +269,15 @@ mod tests {
         let stage = Stage::new().always("stat", json!({"stat": {"exists": false}}));
         let args = json!({"src": "/nope", "dest": "out"});
         assert_eq!(stage.failure("fetch", args).await["msg"], "the remote file does not exist");
-        let result = stage.result("fetch", json!({"src": "/nope", "dest": "out", "fail_on_missing": false})).await;
+        let result =
+            stage.result("fetch", json!({"src": "/nope", "dest": "out", "fail_on_missing": false})).await;
         assert_eq!(result["msg"], "the remote file does not exist, not transferring, ignored");
     }
 
     #[tokio::test]
     async fn a_changed_file_is_a_mismatch_and_check_mode_writes_nothing() {
-        let stage = Stage::new().always("stat", there("old")).answer_blob("fetch", json!({"eof": true}), b"new");
+        let stage =
+            Stage::new().always("stat", there("old")).answer_blob("fetch", json!({"eof": true}), b"new");
         let args = json!({"src": "/x", "dest": "out"});
         assert_eq!(
             stage.failure("fetch", args.clone()).await["msg"],

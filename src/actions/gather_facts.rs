@@ -49,7 +49,8 @@ mod tests {
 
     #[tokio::test]
     async fn setup_is_asked_in_check_mode_too() {
-        let stage = Stage::new().check().answer("setup", json!({"ansible_facts": {"ansible_system": "Linux"}}));
+        let stage =
+            Stage::new().check().answer("setup", json!({"ansible_facts": {"ansible_system": "Linux"}}));
         let result = stage.result("gather_facts", json!({"gather_subset": "min"})).await;
         assert_eq!(result["ansible_facts"]["ansible_system"], "Linux");
         assert_eq!(stage.calls()[0].module, "setup");

@@ -60,7 +60,11 @@ impl Action for IncludeVars {
         &SPEC
     }
 
-    fn run<'a>(&'a self, context: &'a Context<'a>, args: Map<String, Json>) -> BoxFuture<'a, Result<Done, Stop>> {
+    fn run<'a>(
+        &'a self,
+        context: &'a Context<'a>,
+        args: Map<String, Json>,
+    ) -> BoxFuture<'a, Result<Done, Stop>> {
         async move { run(context, args) }.boxed()
     }
 }
@@ -68,7 +72,8 @@ impl Action for IncludeVars {
 fn run(context: &Context<'_>, args: Map<String, Json>) -> Result<Done, Stop> {
     let args: Args = typed(&SPEC, args)?;
     let merge = args.hash_behaviour.as_deref() == Some("merge");
-    let extensions = args.extensions.unwrap_or_else(|| files::EXTENSIONS.iter().map(|e| (*e).to_owned()).collect());
+    let extensions =
+        args.extensions.unwrap_or_else(|| files::EXTENSIONS.iter().map(|e| (*e).to_owned()).collect());
     let paths: Vec<PathBuf> = match (&args.file, &args.dir) {
         (Some(file), None) => vec![local_files::find(context, "vars", file)?],
         (None, Some(dir)) => files::list(
@@ -83,7 +88,9 @@ fn run(context: &Context<'_>, args: Map<String, Json>) -> Result<Done, Stop> {
             },
         )?,
         (Some(_), Some(_)) => {
-            return Err(Stop::failed("You are mixing file only and dir only arguments, these are incompatible"));
+            return Err(Stop::failed(
+                "You are mixing file only and dir only arguments, these are incompatible",
+            ));
         }
         (None, None) => return Err(Stop::failed("`include_vars` needs `file` or `dir`")),
     };
@@ -180,7 +187,10 @@ mod tests {
             Yaml::Vault(s) => json!(format!("vault {s}")),
             Yaml::Seq(items) => items.iter().map(plain).collect(),
             Yaml::Map(map) => Json::Object(
-                map.entries.iter().map(|e| (e.key.as_str().unwrap_or("?").to_owned(), plain(&e.value))).collect(),
+                map.entries
+                    .iter()
+                    .map(|e| (e.key.as_str().unwrap_or("?").to_owned(), plain(&e.value)))
+                    .collect(),
             ),
         }
     }
@@ -222,12 +232,18 @@ mod tests {
         assert_eq!(names(layer(&stage, base.clone()).await), ["a", "m", "b", "c"]);
         assert_eq!(names(layer(&stage, with(json!({"depth": 1}))).await), ["a", "m", "b"]);
         assert_eq!(names(layer(&stage, with(json!({"files_matching": "^1"}))).await), ["a", "m"]);
-        assert_eq!(names(layer(&stage, with(json!({"ignore_files": ["20.json", "30.yaml"]}))).await), ["a", "m"]);
+        assert_eq!(
+            names(layer(&stage, with(json!({"ignore_files": ["20.json", "30.yaml"]}))).await),
+            ["a", "m"]
+        );
         assert_eq!(layer(&stage, base.clone()).await[1].1, json!({"y": 2}));
         let merged = layer(&stage, with(json!({"hash_behaviour": "merge"}))).await;
         assert_eq!(merged[1].1, json!({"x": 1, "y": 2}));
         let failed = stage.failure("include_vars", json!({"dir": "vars/all"})).await;
-        assert!(failed["msg"].as_str().is_some_and(|m| m.contains("does not have a valid extension")), "{failed}");
+        assert!(
+            failed["msg"].as_str().is_some_and(|m| m.contains("does not have a valid extension")),
+            "{failed}"
+        );
     }
 
     #[tokio::test]
@@ -257,9 +273,14 @@ mod tests {
         for (args, msg) in [
             (
                 json!({"file": "gone.yml"}),
-                format!("could not find or access `gone.yml` on the controller, searched in `{base}/vars`, `{base}`"),
+                format!(
+                    "could not find or access `gone.yml` on the controller, searched in `{base}/vars`, `{base}`"
+                ),
             ),
-            (json!({"file": "list.yml"}), format!("{base}/vars/list.yml must be stored as a dictionary/hash")),
+            (
+                json!({"file": "list.yml"}),
+                format!("{base}/vars/list.yml must be stored as a dictionary/hash"),
+            ),
             (json!({"dir": "nope"}), format!("{base}/nope directory does not exist")),
         ] {
             assert_eq!(stage.failure("include_vars", args).await["msg"], json!(msg));

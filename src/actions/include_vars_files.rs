@@ -43,7 +43,8 @@ pub(super) fn list(context: &Context<'_>, dir: &str, choice: &Choice<'_>) -> Res
     let mut found = Vec::new();
     let mut folders = vec![(root, 1)];
     while let Some((folder, level)) = folders.pop() {
-        let unreadable = |e: std::io::Error| Stop::failed(format!("cannot read a folder on the controller: {e}"));
+        let unreadable =
+            |e: std::io::Error| Stop::failed(format!("cannot read a folder on the controller: {e}"));
         let mut entries = fs_err::read_dir(&folder)
             .map_err(unreadable)?
             .map(|entry| entry.map(|e| e.path()))
@@ -94,10 +95,9 @@ fn root(context: &Context<'_>, dir: &str) -> PathBuf {
 
 /// `vars/main.yml` of the role is in force already.
 fn is_roles_own(context: &Context<'_>, path: &Path) -> bool {
-    context
-        .role_directory
-        .as_ref()
-        .is_some_and(|role| ["main.yml", "main.yaml", "main.json"].iter().any(|m| path == role.join("vars").join(m)))
+    context.role_directory.as_ref().is_some_and(|role| {
+        ["main.yml", "main.yaml", "main.json"].iter().any(|m| path == role.join("vars").join(m))
+    })
 }
 
 /// The variables of one file, and the place where it begins.
@@ -111,7 +111,8 @@ pub(super) fn load(context: &Context<'_>, path: &Path) -> Result<(Mapping, Span)
         id = match context.sources.read(&opened_name) {
             Ok(id) => id,
             Err(_) => {
-                let bytes = local_files::opened(path, file.text.clone().into_bytes(), context.vault.as_ref())?;
+                let bytes =
+                    local_files::opened(path, file.text.clone().into_bytes(), context.vault.as_ref())?;
                 let text = String::from_utf8_lossy(&bytes).into_owned();
                 let absolute = std::path::absolute(&opened_name).unwrap_or(opened_name);
                 context.sources.add(absolute, text)
@@ -130,7 +131,8 @@ fn not_yaml(context: &Context<'_>, found: &Diagnostics) -> Stop {
     let Some(first) = found.list.first() else {
         return Stop::failed(ReadFault::Yaml(found.clone()).to_string());
     };
-    let place = first.labels.first().map(|l| format!("{}: ", context.sources.place(l.span))).unwrap_or_default();
+    let place =
+        first.labels.first().map(|l| format!("{}: ", context.sources.place(l.span))).unwrap_or_default();
     let help = first.help.as_ref().map(|h| format!("; {h}")).unwrap_or_default();
     Stop::failed(format!("{place}{}{help}", first.message))
 }

@@ -139,6 +139,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 /// The mode of a local file as an octal string, for `mode: preserve`.
 pub(super) fn mode_of(path: &Path) -> Result<String, Stop> {
     use std::os::unix::fs::PermissionsExt as _;
-    let meta = fs_err::metadata(path).map_err(|e| Stop::failed(format!("cannot read a file on the controller: {e}")))?;
+    let meta = fs_err::metadata(path)
+        .map_err(|e| Stop::failed(format!("cannot read a file on the controller: {e}")))?;
     Ok(format!("{:04o}", meta.permissions().mode() & 0o7777))
 }

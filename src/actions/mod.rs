@@ -48,8 +48,11 @@ mod template;
 mod testing;
 mod transfer;
 mod unarchive;
+mod uri;
 mod validate_argument_spec;
 mod wait_for_connection;
+#[cfg(test)]
+mod with_agent_tests;
 
 pub use catalogue::Known;
 pub use clock::{Clock, SystemClock};
@@ -72,7 +75,11 @@ pub trait Action: Sync {
     }
 
     /// Does the step for one host. `args` are rendered and coerced by the spec.
-    fn run<'a>(&'a self, context: &'a Context<'a>, args: Map<String, Json>) -> BoxFuture<'a, Result<Done, Stop>>;
+    fn run<'a>(
+        &'a self,
+        context: &'a Context<'a>,
+        args: Map<String, Json>,
+    ) -> BoxFuture<'a, Result<Done, Stop>>;
 }
 
 /// What an action sees.
@@ -107,7 +114,7 @@ pub struct Context<'a> {
 }
 
 /// What an action ends with.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Done {
     /// By Ansible's names.
     pub result: Map<String, Json>,
@@ -117,7 +124,7 @@ pub struct Done {
 
 /// A change of the run's own state. The engine takes over nothing else from an action's result but the `ansible_facts`
 /// of `gather_facts`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Effect {
     /// `set_fact`: values of the host from now on; data, never rendered again.
     SetFact { vars: Vec<(Arc<str>, Value)>, cacheable: bool },
@@ -165,6 +172,9 @@ impl From<Fault> for Stop {
     }
 }
 
+/// A module's result and the bytes that came with it.
+pub type WithBlob = (Map<String, Json>, Vec<u8>);
+
 /// The host of the step (or the one it is delegated to).
 pub trait Remote: Send + Sync {
     /// Runs an agent module under the step's become, environment, check mode and timeout. The result may say `failed`.
@@ -180,10 +190,14 @@ pub trait Remote: Send + Sync {
         &'a self,
         module: &'a str,
         args: Map<String, Json>,
-    ) -> BoxFuture<'a, Result<(Map<String, Json>, Vec<u8>), Fault>>;
+    ) -> BoxFuture<'a, Result<WithBlob, Fault>>;
 
     /// Runs a shell line without the agent.
-    fn raw<'a>(&'a self, command: &'a str, timeout: Option<Duration>) -> BoxFuture<'a, Result<RawOutput, Fault>>;
+    fn raw<'a>(
+        &'a self,
+        command: &'a str,
+        timeout: Option<Duration>,
+    ) -> BoxFuture<'a, Result<RawOutput, Fault>>;
 
     /// Closes the connection; the next call opens a new one.
     fn reset(&self) -> BoxFuture<'_, ()>;
@@ -216,6 +230,7 @@ static ACTIONS: &[&dyn Action] = &[
     &set_fact::SetFact,
     &template::Template,
     &unarchive::Unarchive,
+    &uri::Uri,
     &validate_argument_spec::ValidateArgumentSpec,
     &wait_for_connection::WaitForConnection,
 ];

@@ -16,12 +16,8 @@ use super::{Action, Context, Done, Stop};
 
 static OPTIONS: &[Opt] =
     &[Opt::float("minutes"), Opt::float("seconds"), Opt::str("prompt"), Opt::bool("echo")];
-static SPEC: Spec = Spec {
-    options: &[OPTIONS],
-    free_form: None,
-    mutually_exclusive: &[&["minutes", "seconds"]],
-    ..Spec::new("pause")
-};
+static SPEC: Spec =
+    Spec { options: &[OPTIONS], mutually_exclusive: &[&["minutes", "seconds"]], ..Spec::new("pause") };
 
 #[derive(Deserialize)]
 struct Args {
@@ -42,7 +38,11 @@ impl Action for Pause {
         true
     }
 
-    fn run<'a>(&'a self, context: &'a Context<'a>, args: Map<String, Json>) -> BoxFuture<'a, Result<Done, Stop>> {
+    fn run<'a>(
+        &'a self,
+        context: &'a Context<'a>,
+        args: Map<String, Json>,
+    ) -> BoxFuture<'a, Result<Done, Stop>> {
         run(context, args).boxed()
     }
 }
@@ -137,14 +137,18 @@ mod tests {
     #[tokio::test]
     async fn without_a_terminal_a_prompt_warns_and_goes_on() {
         let result = Stage::new().result("pause", json!({"prompt": "Ready?"})).await;
-        assert_eq!(result["warnings"], json!(["Not waiting for response to prompt as stdin is not interactive"]));
+        assert_eq!(
+            result["warnings"],
+            json!(["Not waiting for response to prompt as stdin is not interactive"])
+        );
         assert_eq!((&result["delta"], &result["user_input"]), (&json!(0), &json!("")));
     }
 
     #[tokio::test]
     async fn an_answer_is_the_result_and_ends_a_timed_pause() {
         let stage = Stage::new().console(Answer::Line("yes".into()));
-        let result = stage.result("pause", json!({"prompt": "Ready?", "seconds": 100.0, "echo": false})).await;
+        let result =
+            stage.result("pause", json!({"prompt": "Ready?", "seconds": 100.0, "echo": false})).await;
         assert_eq!((&result["user_input"], &result["echo"]), (&json!("yes"), &json!(false)));
         assert_eq!(stage.elapsed(), Duration::ZERO);
         assert_eq!(stage.questions(), ["Ready? (output is hidden):"]);

@@ -58,7 +58,11 @@ impl Action for Reboot {
         &SPEC
     }
 
-    fn run<'a>(&'a self, context: &'a Context<'a>, args: Map<String, Json>) -> BoxFuture<'a, Result<Done, Stop>> {
+    fn run<'a>(
+        &'a self,
+        context: &'a Context<'a>,
+        args: Map<String, Json>,
+    ) -> BoxFuture<'a, Result<Done, Stop>> {
         run(context, args).boxed()
     }
 }
@@ -89,7 +93,10 @@ async fn run(context: &Context<'_>, args: Map<String, Json>) -> Result<Done, Sto
     let limit = Duration::from_secs(args.reboot_timeout.unwrap_or(600));
     let mut watch = Watch::new(context, limit, args.connect_timeout);
     let after = watch.new_boot(look, &before).await.map_err(|seen| {
-        let text = format!("the host did not come back within {}s after the reboot, last seen: {seen}", seconds(limit));
+        let text = format!(
+            "the host did not come back within {}s after the reboot, last seen: {seen}",
+            seconds(limit)
+        );
         timed_out(context, began, text, seen.is_up())
     })?;
     let took = context.clock.now().saturating_sub(began);
@@ -97,7 +104,10 @@ async fn run(context: &Context<'_>, args: Map<String, Json>) -> Result<Done, Sto
     let test = args.test_command.as_deref().unwrap_or("whoami");
     let mut watch = Watch::new(context, limit, args.connect_timeout);
     watch.test(test).await.map_err(|seen| {
-        let text = format!("the host came back but `{test}` did not work within {}s, last seen: {seen}", seconds(limit));
+        let text = format!(
+            "the host came back but `{test}` did not work within {}s, last seen: {seen}",
+            seconds(limit)
+        );
         timed_out(context, began, text, false).with("rebooted", true)
     })?;
     let took = context.clock.now().saturating_sub(began);
@@ -142,7 +152,8 @@ fn argv(text: &str) -> Map<String, Json> {
 /// Output of a command that did not work.
 fn words(result: &Map<String, Json>) -> String {
     let part = |name: &str| result.get(name).and_then(Json::as_str).unwrap_or_default().trim().to_owned();
-    let said = [part("stdout"), part("stderr")].into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(", ");
+    let said =
+        [part("stdout"), part("stderr")].into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(", ");
     if said.is_empty() { part("msg") } else { said }
 }
 

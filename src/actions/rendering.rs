@@ -116,7 +116,12 @@ impl RawArguments {
     }
 
     /// A boolean argument, false when absent.
-    pub(super) fn flag(&self, context: &Context<'_>, spec: &'static Spec, name: &'static str) -> Result<bool, Stop> {
+    pub(super) fn flag(
+        &self,
+        context: &Context<'_>,
+        spec: &'static Spec,
+        name: &'static str,
+    ) -> Result<bool, Stop> {
         let Some(value) = self.rendered(context, name)? else { return Ok(false) };
         match value.to_string().trim().to_lowercase().as_str() {
             "true" | "yes" | "on" | "1" | "y" | "t" => Ok(true),

@@ -53,7 +53,11 @@ impl Action for Script {
         &SPEC
     }
 
-    fn run<'a>(&'a self, context: &'a Context<'a>, args: Map<String, Json>) -> BoxFuture<'a, Result<Done, Stop>> {
+    fn run<'a>(
+        &'a self,
+        context: &'a Context<'a>,
+        args: Map<String, Json>,
+    ) -> BoxFuture<'a, Result<Done, Stop>> {
         run(context, args).boxed()
     }
 }
@@ -69,9 +73,8 @@ async fn run(context: &Context<'_>, args: Map<String, Json>) -> Result<Done, Sto
     let payload = Payload::file(context, &path, args.decrypt.unwrap_or(true)).await?;
     let bytes = match payload.content {
         Content::Bytes(bytes) => bytes.to_vec(),
-        Content::File(path) => {
-            fs_err::read(path).map_err(|e| Stop::failed(format!("cannot read a file on the controller: {e}")))?
-        }
+        Content::File(path) => fs_err::read(path)
+            .map_err(|e| Stop::failed(format!("cannot read a file on the controller: {e}")))?,
     };
     // The protocol's text is UTF-8: a script that is not (a binary) travels as base64.
     let (input, decode) = match String::from_utf8(bytes) {
@@ -203,10 +206,16 @@ mod tests {
     async fn creates_and_removes_skip_with_ansibles_words() {
         let stage = Stage::new()
             .answer("shell", json!({"changed": false, "stdout": "skipped, since /x exists", "rc": 0}))
-            .answer("shell", json!({"changed": false, "stdout": "skipped, since /y does not exist", "rc": 0}));
+            .answer(
+                "shell",
+                json!({"changed": false, "stdout": "skipped, since /y does not exist", "rc": 0}),
+            );
         stage.file("files/s", "");
         let result = stage.result("script", json!({"cmd": "s", "creates": "/x"})).await;
-        assert_eq!(result, json!({"changed": false, "skipped": true, "msg": "/x exists, matching creates option"}));
+        assert_eq!(
+            result,
+            json!({"changed": false, "skipped": true, "msg": "/x exists, matching creates option"})
+        );
         let result = stage.result("script", json!({"cmd": "s", "removes": "/y"})).await;
         assert_eq!(result["msg"], "/y does not exist, matching removes option");
     }

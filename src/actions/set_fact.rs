@@ -28,7 +28,11 @@ impl Action for SetFact {
         true
     }
 
-    fn run<'a>(&'a self, context: &'a Context<'a>, _: Map<String, Json>) -> BoxFuture<'a, Result<Done, Stop>> {
+    fn run<'a>(
+        &'a self,
+        context: &'a Context<'a>,
+        _: Map<String, Json>,
+    ) -> BoxFuture<'a, Result<Done, Stop>> {
         async move { run(context) }.boxed()
     }
 }
@@ -81,10 +85,13 @@ mod tests {
     #[tokio::test]
     async fn keys_and_values_are_rendered_with_what_was_known_before() {
         let stage = Stage::new().var("role", json!("master")).var("n", json!(3));
-        let args = json!({"{{ role }}_count": "{{ n + 1 }}", "n": 9, "twice": "{{ n * 2 }}", "cacheable": "yes"});
+        let args =
+            json!({"{{ role }}_count": "{{ n + 1 }}", "n": 9, "twice": "{{ n * 2 }}", "cacheable": "yes"});
         let done = stage.run("set_fact", args).await.expect("works");
         assert_eq!(done.result["ansible_facts"], json!({"master_count": 4, "n": 9, "twice": 6}));
-        let [Effect::SetFact { vars, cacheable: true }] = done.effects.as_slice() else { panic!("one effect") };
+        let [Effect::SetFact { vars, cacheable: true }] = done.effects.as_slice() else {
+            panic!("one effect")
+        };
         assert_eq!(vars[0], (Arc::from("master_count"), Value::from(4)));
     }
 

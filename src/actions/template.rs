@@ -85,7 +85,11 @@ impl Action for Template {
         &SPEC
     }
 
-    fn run<'a>(&'a self, context: &'a Context<'a>, args: Map<String, Json>) -> BoxFuture<'a, Result<Done, Stop>> {
+    fn run<'a>(
+        &'a self,
+        context: &'a Context<'a>,
+        args: Map<String, Json>,
+    ) -> BoxFuture<'a, Result<Done, Stop>> {
         run(context, args).boxed()
     }
 }
@@ -110,7 +114,8 @@ async fn run(context: &Context<'_>, mut args: Map<String, Json>) -> Result<Done,
 }
 
 fn rendered(context: &Context<'_>, own: &Args, path: &Path) -> Result<String, Stop> {
-    let bytes = fs_err::read(path).map_err(|e| Stop::failed(format!("cannot read a file on the controller: {e}")))?;
+    let bytes =
+        fs_err::read(path).map_err(|e| Stop::failed(format!("cannot read a file on the controller: {e}")))?;
     let bytes = local_files::opened(path, bytes, context.vault.as_ref())?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Stop::failed(format!("the template `{}` is not UTF-8 text", path.display())))?;
@@ -128,9 +133,11 @@ fn template_variables(
     path: &Path,
 ) -> Result<Vec<(&'static str, Value)>, Stop> {
     use std::os::unix::fs::MetadataExt as _;
-    let meta = fs_err::metadata(path).map_err(|e| Stop::failed(format!("cannot read a file on the controller: {e}")))?;
+    let meta = fs_err::metadata(path)
+        .map_err(|e| Stop::failed(format!("cannot read a file on the controller: {e}")))?;
     let owner = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(meta.uid())).ok().flatten();
-    let node = nix::sys::utsname::uname().map(|u| u.nodename().to_string_lossy().into_owned()).unwrap_or_default();
+    let node =
+        nix::sys::utsname::uname().map(|u| u.nodename().to_string_lossy().into_owned()).unwrap_or_default();
     let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let modified = jiff::Timestamp::from_second(meta.mtime()).unwrap_or_default();
     let date = |zoned: &jiff::Zoned| Value::from(zoned.strftime("%Y-%m-%d %H:%M:%S").to_string());
@@ -185,15 +192,17 @@ mod tests {
 
     #[tokio::test]
     async fn renders_from_the_roles_templates_and_sends_small_files_at_once() {
-        let stage = Stage::new().var("port", json!(80)).answer("copy", json!({"changed": true, "dest": "/etc/x"}));
-        let path = stage.file("templates/x.conf.j2", "# {{ ansible_managed }} {{ template_path | basename }}\nport {{ port }}\n");
-        let result = stage.result("template", json!({"src": "x.conf.j2", "dest": "/etc/x", "mode": "0644"})).await;
+        let stage =
+            Stage::new().var("port", json!(80)).answer("copy", json!({"changed": true, "dest": "/etc/x"}));
+        let path = stage.file(
+            "templates/x.conf.j2",
+            "# {{ ansible_managed }} {{ template_path | basename }}\nport {{ port }}\n",
+        );
+        let result =
+            stage.result("template", json!({"src": "x.conf.j2", "dest": "/etc/x", "mode": "0644"})).await;
         let text = "# Ansible managed x.conf.j2\nport 80\n";
         let checksum = local_files::sha1(text.as_bytes());
-        assert_eq!(
-            result,
-            json!({"changed": true, "dest": "/etc/x", "src": path, "checksum": checksum})
-        );
+        assert_eq!(result, json!({"changed": true, "dest": "/etc/x", "src": path, "checksum": checksum}));
         let call = &stage.calls()[0];
         assert_eq!(
             Json::Object(call.args.clone()),
@@ -240,7 +249,9 @@ mod tests {
         );
         assert_eq!(
             stage.failure("template", json!({"src": "gone.j2", "dest": "/x"})).await["msg"],
-            format!("could not find or access `gone.j2` on the controller, searched in `{base}/templates`, `{base}`")
+            format!(
+                "could not find or access `gone.j2` on the controller, searched in `{base}/templates`, `{base}`"
+            )
         );
     }
 }

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use serde_json::{Map, Value as Json, json};
 
 use super::controls::{Answer, Console};
-use super::{Clock, Context, Done, Remote, Stop};
+use super::{Clock, Context, Done, Remote, Stop, WithBlob};
 use crate::connection::{Content, Fault, FaultKind, RawOutput};
 use crate::resolve::Arguments;
 use crate::source::{Entry, Mapping, Node, Sources, Span, Spanned, Yaml};
@@ -59,6 +59,33 @@ struct Script {
     reboots: Vec<(String, String)>,
     answers: Option<Answer>,
     questions: Vec<String>,
+    /// The agent's own modules answer, on this machine.
+    real: Option<Real>,
+}
+
+#[derive(Clone, Copy)]
+struct Real {
+    check: bool,
+    diff: bool,
+}
+
+impl Real {
+    fn react(self, mut call: Call) -> (Map<String, Json>, Vec<u8>) {
+        let spool = tempfile::tempdir().expect("a folder");
+        for (at, (option, bytes)) in call.uploads.iter().enumerate() {
+            let path = spool.path().join(at.to_string());
+            fs_err::write(&path, bytes).expect("written");
+            call.args.insert(option.clone(), path.display().to_string().into());
+        }
+        let runner = dcos_play_agent::runner::Local::new();
+        let host = dcos_play_agent::modules::Host {
+            check: self.check && !call.always,
+            diff: self.diff,
+            environment: &[],
+            runner: &runner,
+        };
+        dcos_play_agent::modules::find(&call.module).expect("a module").run(call.args, &host)
+    }
 }
 
 #[derive(Default, Clone)]
@@ -69,10 +96,13 @@ impl Shared {
         self.0.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    fn react(&self, call: Call) -> Option<Result<(Map<String, Json>, Vec<u8>), Fault>> {
+    fn react(&self, call: Call) -> Option<Result<WithBlob, Fault>> {
         let mut script = self.lock();
         let module = call.module.clone();
-        script.calls.push(call);
+        script.calls.push(call.clone());
+        if let Some(real) = script.real {
+            return Some(Ok(real.react(call)));
+        }
         let next = script.reactions.get_mut(&module).and_then(VecDeque::pop_front);
         match next.or_else(|| script.always.get(&module).cloned()) {
             Some(Reaction::Answer(Json::Object(map), blob)) => Some(Ok((map, blob))),
@@ -112,7 +142,7 @@ impl Remote for Shared {
         &'a self,
         module: &'a str,
         args: Map<String, Json>,
-    ) -> BoxFuture<'a, Result<(Map<String, Json>, Vec<u8>), Fault>> {
+    ) -> BoxFuture<'a, Result<WithBlob, Fault>> {
         let reaction =
             self.react(Call { module: module.to_owned(), args, uploads: Vec::new(), always: true });
         or_hang(reaction).boxed()
@@ -132,7 +162,8 @@ impl Remote for Shared {
 
     fn boot_id(&self) -> BoxFuture<'_, Result<String, Fault>> {
         let mut script = self.lock();
-        let next = if script.boots.len() > 1 { script.boots.pop_front() } else { script.boots.front().cloned() };
+        let next =
+            if script.boots.len() > 1 { script.boots.pop_front() } else { script.boots.front().cloned() };
         let next = next.expect("a boot id is scripted");
         async move { next }.boxed()
     }
@@ -231,6 +262,12 @@ impl Stage {
         }
     }
 
+    /// Asks the agent's own modules from here on; `check` and `diff` are said before.
+    pub(super) fn real(self) -> Self {
+        self.shared.lock().real = Some(Real { check: self.check, diff: self.diff });
+        self
+    }
+
     /// A variable as a user would write it.
     pub(super) fn var(mut self, name: &str, value: Json) -> Self {
         let node = written(&value, self.span);
@@ -240,7 +277,8 @@ impl Stage {
 
     /// A variable that came from a host.
     pub(super) fn data(mut self, name: &str, value: Json) -> Self {
-        self.vars.insert(name.to_owned(), Var::Data(Value::from_serialize(value)));
+        self.vars
+            .insert(name.to_owned(), Var::Data(serde_json::from_value::<Value>(value).expect("a value")));
         self
     }
 
@@ -285,7 +323,10 @@ impl Stage {
     }
 
     pub(super) fn unreachable(self, module: &str, why: &str) -> Self {
-        self.reaction(module, Reaction::Fault(Fault { kind: FaultKind::Lost, what: why.to_owned(), next: None }))
+        self.reaction(
+            module,
+            Reaction::Fault(Fault { kind: FaultKind::Lost, what: why.to_owned(), next: None }),
+        )
     }
 
     pub(super) fn always(self, module: &str, result: Json) -> Self {

@@ -23,7 +23,11 @@ pub(super) struct Sending {
 }
 
 /// Sends a file with the options of the agent's `copy` that are in `args` (`dest`, `mode`, `owner`, `validate`, ...).
-pub(super) async fn send(context: &Context<'_>, mut args: Map<String, Json>, sending: &Sending) -> Result<Done, Stop> {
+pub(super) async fn send(
+    context: &Context<'_>,
+    mut args: Map<String, Json>,
+    sending: &Sending,
+) -> Result<Done, Stop> {
     for own in ["src", "content", "decrypt", "local_follow", "directory_mode", "remote_src"] {
         args.remove(own);
     }

@@ -35,7 +35,11 @@ impl Action for ValidateArgumentSpec {
         &SPEC
     }
 
-    fn run<'a>(&'a self, context: &'a Context<'a>, args: Map<String, Json>) -> BoxFuture<'a, Result<Done, Stop>> {
+    fn run<'a>(
+        &'a self,
+        context: &'a Context<'a>,
+        args: Map<String, Json>,
+    ) -> BoxFuture<'a, Result<Done, Stop>> {
         async move { run(context, args) }.boxed()
     }
 }
@@ -83,7 +87,11 @@ mod tests {
         assert_eq!(result["msg"], "The arg spec validation passed");
         let args = json!({"argument_spec": spec, "provided_arguments": {"port": "http"}});
         let failed = stage.failure("validate_argument_spec", args).await;
-        assert!(failed["msg"].as_str().is_some_and(|m| m.starts_with("Validation of arguments failed:\nargument 'port'")));
+        assert!(
+            failed["msg"]
+                .as_str()
+                .is_some_and(|m| m.starts_with("Validation of arguments failed:\nargument 'port'"))
+        );
         let missing = Stage::new().failure("validate_argument_spec", json!({"argument_spec": spec})).await;
         assert_eq!(missing["argument_errors"], json!(["missing required arguments: port"]));
     }

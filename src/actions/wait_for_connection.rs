@@ -36,7 +36,11 @@ impl Action for WaitForConnection {
         &SPEC
     }
 
-    fn run<'a>(&'a self, context: &'a Context<'a>, args: Map<String, Json>) -> BoxFuture<'a, Result<Done, Stop>> {
+    fn run<'a>(
+        &'a self,
+        context: &'a Context<'a>,
+        args: Map<String, Json>,
+    ) -> BoxFuture<'a, Result<Done, Stop>> {
         run(context, args).boxed()
     }
 }
@@ -95,13 +99,14 @@ fn ping<'a>(context: &'a Context<'a>) -> BoxFuture<'a, Result<(), String>> {
 mod tests {
     use serde_json::json;
 
-    use super::*;
     use crate::actions::testing::Stage;
 
     #[tokio::test]
     async fn tries_until_the_host_answers() {
-        let stage =
-            Stage::new().unreachable("ping", "refused").unreachable("ping", "refused").answer("ping", json!({"ping": "pong"}));
+        let stage = Stage::new()
+            .unreachable("ping", "refused")
+            .unreachable("ping", "refused")
+            .answer("ping", json!({"ping": "pong"}));
         let result = stage.result("wait_for_connection", json!({"delay": 10, "sleep": 2})).await;
         assert_eq!(result, json!({"changed": false, "elapsed": 14}));
         assert_eq!(stage.resets(), 3);

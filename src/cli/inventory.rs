@@ -246,8 +246,8 @@ fn lines(entries: &[(Arc<str>, Arc<Node>)], bars: &str, out: &mut String) {
     entries.sort_by(|a, b| a.0.cmp(&b.0));
     for (name, node) in entries {
         let shown = match &node.value {
-            Yaml::Seq(_) | Yaml::Map(_) => value(node).to_string(),
-            other => scalar(other),
+            Yaml::Str(text) | Yaml::Unsafe(text) => text.to_string(),
+            _ => python(node),
         };
         let _ = writeln!(out, "{bars}--{{{name} = {shown}}}");
     }
@@ -280,6 +280,27 @@ fn scalar(value: &Yaml) -> String {
         Yaml::Str(text) | Yaml::Unsafe(text) => text.to_string(),
         Yaml::Vault(_) => "(encrypted)".into(),
         Yaml::Seq(_) | Yaml::Map(_) => String::new(),
+    }
+}
+
+/// As Python writes it, which is what people see in Ansible's graphs.
+fn python(node: &Node) -> String {
+    match &node.value {
+        Yaml::Null => "None".into(),
+        Yaml::Bool(true) => "True".into(),
+        Yaml::Bool(false) => "False".into(),
+        Yaml::Str(text) | Yaml::Unsafe(text) if text.contains('\'') && !text.contains('"') => {
+            format!("\"{text}\"")
+        }
+        Yaml::Str(text) | Yaml::Unsafe(text) => {
+            format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "\\n"))
+        }
+        Yaml::Seq(items) => format!("[{}]", items.iter().map(python).collect::<Vec<_>>().join(", ")),
+        Yaml::Map(map) => {
+            let entry = |e: &crate::source::Entry| format!("{}: {}", python(&e.key), python(&e.value));
+            format!("{{{}}}", map.entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+        }
+        other => scalar(other),
     }
 }
 

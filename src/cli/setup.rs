@@ -87,7 +87,7 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
         inject_facts: true,
         lazy: {
             let templates = Arc::clone(&templates);
-            Lazy(Arc::new(move |node, scope, name| templates.lazy(Arc::clone(node), Arc::clone(scope), name)))
+            Lazy::new(move |node, scope, name| templates.lazy(Arc::clone(node), Arc::clone(scope), name))
         },
         vault: Arc::clone(&vault),
         sources: Arc::clone(&sources),
@@ -134,7 +134,7 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
 
 /// All findings and the line that sums them up.
 pub(super) fn shown(found: &Diagnostics, sources: &Sources) -> String {
-    let colour = if super::common::colour() { crate::source::Colour::Always } else { crate::source::Colour::Never };
+    let colour = if super::common::colour() { crate::source::Colour::Ansi } else { crate::source::Colour::Never };
     let mut text = String::new();
     for finding in &found.list {
         text.push_str(&finding.render_in(sources, colour));
@@ -284,7 +284,7 @@ impl TemplateCheck for Check {
     }
 
     fn lookups(&self) -> Vec<&'static str> {
-        template::lookup_names()
+        Vec::new()
     }
 }
 

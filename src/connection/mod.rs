@@ -20,6 +20,7 @@ mod pool;
 mod shell;
 
 pub use pool::{Pool, PoolSettings};
+pub use shell::answer_askpass;
 
 use crate::vars::secrets::Secret;
 

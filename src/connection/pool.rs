@@ -219,10 +219,12 @@ impl Pool {
             // A host that cannot take it stops reading; why is said on standard error, read below.
             let sent = async {
                 login.stdin.write_all(bytes).await?;
-                login.stdin.shutdown().await
+                login.stdin.flush().await
             }
             .await;
             drop(sent);
+            // Dropping it is what ends a local child's input: shutting a pipe down does nothing.
+            drop(std::mem::replace(&mut login.stdin, Box::new(tokio::io::sink())));
             let mut said = String::new();
             let _ = login.stdout.read_to_string(&mut said).await;
             said
@@ -536,7 +538,7 @@ impl Transport for Pool {
                 }
             };
             let mut started = shell.start(&line).await?;
-            let _ = started.stdin.shutdown().await;
+            drop(started.stdin);
             let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
             let both = async {
                 tokio::join!(

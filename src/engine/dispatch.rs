@@ -362,3 +362,8 @@ pub(super) fn kind_of(value: &Value) -> String {
         other => other.to_string(),
     }
 }
+
+/// JSON from a host as a value for templates: data, never rendered.
+pub(super) fn data(json: impl serde::Serialize) -> Value {
+    Value::from(minijinja::value::Serde(json))
+}

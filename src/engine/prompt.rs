@@ -14,7 +14,7 @@ use crate::vars::Table;
 pub(super) fn ask(run: &Arc<RunState>, play: &Play, scope: &Arc<dyn Scope>) -> Result<Table, PlayFault> {
     let mut table = Table::default();
     for prompt in &play.vars_prompt {
-        if run.inputs.store.extra(&prompt.name) {
+        if run.inputs.store.has_extra(&prompt.name) {
             continue;
         }
         let at = prompt.prompt.as_ref().map_or(play.span, |n| n.span);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value as Json, json};
 
-use super::dispatch::{Done, Ended, Pass};
+use super::dispatch::{Done, Ended, Pass, data};
 use super::line::{Group, Once};
 use super::state::lock;
 use super::walk::{Flow, Walker};
@@ -305,7 +305,7 @@ impl Walker {
         let own = store.host(&self.host);
         for (host, facts) in &done.facts {
             let state = host.as_ref().map_or_else(|| Arc::clone(&own), |h| store.host(h));
-            state.add_facts(facts.iter().map(|(k, v)| (Arc::from(k.as_str()), Value::from_serialize(v))));
+            state.add_facts(facts.iter().map(|(k, v)| (Arc::from(k.as_str()), data(v))));
         }
         for effect in &done.effects {
             match effect {
@@ -333,7 +333,7 @@ impl Walker {
             }
         }
         if let Some(name) = &task.register {
-            own.register(Arc::clone(name), Value::from_serialize(&done.result));
+            own.register(Arc::clone(name), data(&done.result));
         }
     }
 
@@ -505,7 +505,7 @@ impl Walker {
     ) -> Result<bool, TemplateError> {
         let mut scope = scope.clone();
         if let Some(name) = &task.register {
-            scope = scope.with_local(Arc::clone(name), Var::Data(Value::from_serialize(result)));
+            scope = scope.with_local(Arc::clone(name), Var::Data(data(result)));
         }
         Ok(self.first_false(&loop_.control.break_when, &(Arc::new(scope) as Arc<dyn Scope>))?.is_none())
     }
@@ -636,7 +636,7 @@ impl Walker {
 
     fn with_result(&self, task: &Task, scope: &TaskScope, result: &Map<String, Json>) -> Arc<dyn Scope> {
         let mut scope = scope.clone();
-        let value = Value::from_serialize(result);
+        let value = data(result);
         if let Some(name) = &task.register {
             scope = scope.with_local(Arc::clone(name), Var::Data(value.clone()));
         }
@@ -644,7 +644,7 @@ impl Walker {
         // module returned are in sight too.
         if let Some(Json::Object(facts)) = result.get("ansible_facts") {
             for (name, fact) in facts {
-                scope = scope.with_local(Arc::from(name.as_str()), Var::Data(Value::from_serialize(fact)));
+                scope = scope.with_local(Arc::from(name.as_str()), Var::Data(data(fact)));
             }
         }
         Arc::new(scope)

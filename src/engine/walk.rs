@@ -10,6 +10,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value as Json};
 
+use super::dispatch::data;
 use super::line::{Group, Position};
 use super::play::{Batch, PlayRun};
 use super::state::{Lost, lock};
@@ -158,7 +159,7 @@ impl Walker {
                     host: Arc::clone(&self.host),
                 });
                 let before = self.locals.len();
-                let result = Value::from_serialize(&failed.result);
+                let result = data(&failed.result);
                 self.locals.push(("ansible_failed_result".into(), Var::Data(result)));
                 self.locals.push(("ansible_failed_task".into(), Var::Data(describe(&failed.task))));
                 flow = self.items(&block.rescue, &part(1)).await;
@@ -193,7 +194,11 @@ impl Walker {
         }
     }
 
-    pub(super) async fn task(&mut self, task: &Arc<Task>, at: &[u32]) -> Flow {
+    pub(super) fn task<'a>(&'a mut self, task: &'a Arc<Task>, at: &'a [u32]) -> BoxFuture<'a, Flow> {
+        self.one_task(task, at).boxed()
+    }
+
+    async fn one_task(&mut self, task: &Arc<Task>, at: &[u32]) -> Flow {
         if let Some(left) = self.must_leave() {
             return Flow::Left(left);
         }
@@ -367,5 +372,5 @@ impl Walker {
 /// What `ansible_failed_task` shows of a task.
 fn describe(task: &Task) -> Value {
     let name = task.name.as_ref().and_then(|n| n.as_str()).unwrap_or(&task.action.written.value);
-    Value::from_serialize(serde_json::json!({ "name": name, "action": &*task.action.name, "tags": task.tags }))
+    data(serde_json::json!({ "name": name, "action": &*task.action.name, "tags": task.tags }))
 }

@@ -58,8 +58,8 @@ impl VarsFolder {
                 files.push(path);
             }
             for file in files {
-                if let Some(mapping) = reader.vars_file(&file) {
-                    table.extend(&Table::of_mapping(&mapping));
+                if let Some(vars) = reader.vars_file(&file) {
+                    table.extend(&vars);
                 }
             }
             break;
@@ -106,7 +106,7 @@ impl Inventory {
     fn read_group_files(&mut self, folder: &VarsFolder, group: &str, reader: &mut Reader<'_>) {
         let table = folder.vars_of("group_vars", &folder.groups, group, reader);
         if !table.is_empty() {
-            let group = self.group_mut(group);
+            let group = self.group_with_new_vars(group);
             match folder.beside {
                 Beside::Inventory => group.files_inventory.extend(&table),
                 Beside::Playbook => group.files_playbook.extend(&table),

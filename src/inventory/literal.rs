@@ -173,8 +173,12 @@ impl Parser<'_> {
         let mut bytes = None;
         loop {
             self.skip();
-            let prefix_length = self.rest.find(['\'', '"']).filter(|at| *at <= 2);
-            let Some(prefix) = prefix_length.map(|at| self.rest[..at].to_ascii_lowercase()) else { break };
+            // Letters before a quote are a prefix; anything else ends the row of strings.
+            let letters = self.rest.bytes().take_while(u8::is_ascii_alphabetic).count();
+            if letters > 2 || !self.rest[letters..].starts_with(['\'', '"']) {
+                break;
+            }
+            let prefix = self.rest[..letters].to_ascii_lowercase();
             let raw = prefix.contains('r');
             let is_bytes = prefix.contains('b');
             if !matches!(&*prefix, "" | "r" | "u" | "b" | "rb" | "br") || bytes.is_some_and(|b| b != is_bytes)
@@ -253,8 +257,8 @@ impl Parser<'_> {
 
     fn number(&mut self) -> Option<Yaml> {
         let mut negative = false;
-        while let Some(sign) = self.rest.chars().next().filter(|c| matches!(c, '+' | '-')) {
-            negative ^= sign == '-';
+        if let Some(sign) = self.rest.chars().next().filter(|c| matches!(c, '+' | '-')) {
+            negative = sign == '-';
             self.rest = self.rest[1..].trim_start();
         }
         let bytes = self.rest.as_bytes();
@@ -365,6 +369,9 @@ mod tests {
             ("1.2.3.4", "\"1.2.3.4\""),
             ("10.0.0.0/8", "\"10.0.0.0/8\""),
             ("2024-01-01", "\"2024-01-01\""),
+            ("['x','y']", "[\"x\",\"y\"]"),
+            ("--1", "\"--1\""),
+            ("+1", "1"),
             ("['a', 1]", "[\"a\",1]"),
             ("{'a': None, 'b': [True]}", "{\"a\":null,\"b\":[true]}"),
             ("{}", "{}"),

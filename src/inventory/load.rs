@@ -12,7 +12,7 @@ use super::range::host_entry;
 use super::reader::Reader;
 use super::{ini, script, yaml};
 use crate::source::{Diagnostic, Diagnostics, Node, SourceId, Sources, Span, Yaml, parse};
-use crate::vars::vault::{Vault, is_vault};
+use crate::vars::vault::Vault;
 
 /// File endings that a folder of inventories may hold without being one.
 const IGNORED_ENDINGS: [&str; 12] =
@@ -131,22 +131,7 @@ fn add_file(inventory: &mut Inventory, path: &Path, reader: &mut Reader<'_>) {
         script::add(inventory, path, &source, reader);
         return;
     }
-    let Some(mut file) = reader.file(path) else { return };
-    let content = reader.sources.file(file);
-    if is_vault(&content.text) {
-        match reader.vault.decrypt(&content.text) {
-            Ok(text) => file = reader.sources.add(content.path.clone(), text),
-            Err(fault) => {
-                let span = Span { file, start: 0, end: 0 };
-                reader.found.push(Diagnostic::error(
-                    "vault",
-                    format!("can't decrypt `{}`: {fault}", content.name),
-                    span,
-                ));
-                return;
-            }
-        }
-    }
+    let Some(file) = reader.file(path).and_then(|file| reader.decrypted(file)) else { return };
     match ending {
         "yml" | "yaml" => add_yaml(inventory, file, &source, reader),
         "json" => add_json(inventory, file, &source, reader),

@@ -83,6 +83,15 @@ pub struct Inventory {
     members: OnceLock<Arc<GroupHosts>>,
     groups_value: OnceLock<Value>,
     common: Arc<Table>,
+    stale: Stale,
+}
+
+/// Whose compiled variables [`Inventory::finish`] must make anew. One added host must not cost a pass over ten thousand.
+#[derive(Debug, Clone, Default)]
+struct Stale {
+    /// Group variables or the hierarchy changed.
+    all: bool,
+    hosts: IndexSet<Arc<str>>,
 }
 
 /// The hosts of each group, those of its children included, in inventory order.
@@ -99,6 +108,7 @@ impl Default for Inventory {
             members: OnceLock::new(),
             groups_value: OnceLock::new(),
             common: Arc::default(),
+            stale: Stale::default(),
         };
         inventory.group_mut("all");
         inventory.group_mut("ungrouped");
@@ -174,6 +184,7 @@ impl Inventory {
             // An inventory or `add_host` names what was implicit before: from now on it is a host like any other.
             let host = self.host_mut(name);
             host.implicit = false;
+            host.vars = Table::default();
             host.source = source.cloned();
             return true;
         }
@@ -217,6 +228,7 @@ impl Inventory {
 
     /// Sets one variable of a group; `ansible_group_priority` changes its order instead.
     pub fn set_group_var(&mut self, group: &str, name: Arc<str>, value: Arc<Node>) {
+        self.stale.all = true;
         let group = self.group_mut(group);
         if &*name == "ansible_group_priority" {
             group.priority = match &value.value {
@@ -243,7 +255,8 @@ impl Inventory {
             self.link("all", &name);
         }
         let mut moves = Vec::new();
-        for host in self.hosts.values().filter(|h| !h.implicit) {
+        let touched = self.stale.hosts.iter().filter_map(|h| self.hosts.get(h));
+        for host in touched.filter(|h| !h.implicit) {
             let grouped = host.groups.iter().any(|g| !matches!(&**g, "all" | "ungrouped"));
             let listed = host.groups.contains("ungrouped");
             if grouped == listed {
@@ -332,10 +345,18 @@ impl Inventory {
                 }),
             );
         }
-        Arc::make_mut(&mut self.hosts[name])
+        let host = &mut self.hosts[name];
+        self.stale.hosts.insert(Arc::clone(&host.name));
+        Arc::make_mut(host)
     }
 
-    pub(super) fn group_mut(&mut self, name: &str) -> &mut Group {
+    /// A group whose variables are about to change.
+    pub(super) fn group_with_new_vars(&mut self, name: &str) -> &mut Group {
+        self.stale.all = true;
+        self.group_mut(name)
+    }
+
+    fn group_mut(&mut self, name: &str) -> &mut Group {
         if !self.groups.contains_key(name) {
             let name: Arc<str> = name.into();
             self.groups.insert(
@@ -360,7 +381,11 @@ impl Inventory {
         let parent_name = Arc::clone(&self.group_mut(parent).name);
         let child_name = Arc::clone(&self.group_mut(child).name);
         self.group_mut(child).parents.insert(parent_name);
-        self.group_mut(parent).children.insert(child_name)
+        let new = self.group_mut(parent).children.insert(child_name);
+        // A new group without hosts changes nobody's variables; its hosts go stale when they join.
+        let populated = self.groups.get(child).is_some_and(|g| !g.hosts.is_empty() || !g.children.is_empty());
+        self.stale.all |= new && populated;
+        new
     }
 
     /// The way from one group down to another, both named; `None` when there is none.
@@ -413,8 +438,14 @@ impl Inventory {
 
     fn compile(&mut self) {
         let mut by_groups: HashMap<Vec<Arc<str>>, Arc<Table>> = HashMap::new();
-        let mut compiled = Vec::with_capacity(self.hosts.len());
-        for host in self.hosts.values() {
+        let stale = std::mem::take(&mut self.stale);
+        let names: Vec<Arc<str>> =
+            if stale.all { self.hosts.keys().cloned().collect() } else { stale.hosts.into_iter().collect() };
+        if stale.all {
+            self.common = self.group_tables(&IndexSet::new());
+        }
+        for name in names {
+            let Some(host) = self.hosts.get(&name) else { continue };
             let mut key: Vec<Arc<str>> = host.groups.iter().cloned().collect();
             key.sort();
             let groups = match by_groups.get(&key) {
@@ -427,11 +458,9 @@ impl Inventory {
             };
             let mut own = host.vars.clone();
             own.extend(&host.files);
-            compiled.push(HostTables { groups, host: Arc::new(own) });
-        }
-        self.common = self.group_tables(&IndexSet::new());
-        for (host, tables) in self.hosts.values_mut().zip(compiled) {
-            Arc::make_mut(host).compiled = tables;
+            if let Some(host) = self.hosts.get_mut(&name) {
+                Arc::make_mut(host).compiled = HostTables { groups, host: Arc::new(own) };
+            }
         }
     }
 

@@ -53,11 +53,8 @@ enum Kind {
 #[derive(Debug, Clone)]
 enum Matcher {
     Name(String),
-    /// A wildcard or a `~regex`; `hosts_too` says whether hosts are matched when a group matched.
-    Pattern {
-        regex: Regex,
-        hosts_too: bool,
-    },
+    /// A wildcard or a `~regex`, for groups and hosts.
+    Pattern(Regex),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,13 +160,14 @@ impl Term {
                 .map_err(|e| PatternError::Regex { term: written.to_owned(), why: e.to_string() })
         };
         let (matcher, subscript) = if let Some(expression) = rest.strip_prefix('~') {
-            (Matcher::Pattern { regex: regex(&format!("^(?:{expression})"))?, hosts_too: true }, None)
+            (Matcher::Pattern(regex(&format!("^(?:{expression})"))?), None)
         } else {
             let (base, subscript) = split_subscript(rest);
-            let matcher = if base.contains(['*', '?', '[']) {
-                Matcher::Pattern { regex: regex(&wildcard(base))?, hosts_too: true }
-            } else {
-                Matcher::Name(base.to_owned())
+            // A set such as `[1:-1]` that is no set means nothing: then it is a name, which no host will have.
+            let pattern = base.contains(['*', '?', '[']).then(|| Regex::new(&wildcard(base)).ok()).flatten();
+            let matcher = match pattern {
+                Some(regex) => Matcher::Pattern(regex),
+                None => Matcher::Name(base.to_owned()),
             };
             (matcher, subscript)
         };
@@ -202,7 +200,7 @@ impl Term {
                     }
                 }
             }
-            Matcher::Pattern { regex, hosts_too } => {
+            Matcher::Pattern(regex) => {
                 let matches = |text: &str| regex.is_match(text).unwrap_or(false);
                 for (group, members) in &**inventory.members() {
                     if matches(group) {
@@ -210,15 +208,13 @@ impl Term {
                         hosts.extend(members.iter().cloned());
                     }
                 }
-                if !known || *hosts_too {
-                    let found: Vec<_> = inventory
-                        .hosts()
-                        .filter(|h| !h.implicit && matches(&h.name))
-                        .map(|h| Arc::clone(&h.name))
-                        .collect();
-                    known |= !found.is_empty();
-                    hosts.extend(found);
-                }
+                let found: Vec<_> = inventory
+                    .hosts()
+                    .filter(|h| !h.implicit && matches(&h.name))
+                    .map(|h| Arc::clone(&h.name))
+                    .collect();
+                known |= !found.is_empty();
+                hosts.extend(found);
             }
         }
         let mut seen = HashSet::new();
@@ -227,7 +223,10 @@ impl Term {
             None => hosts,
             Some(Subscript::One(at)) => {
                 let at = if at < 0 { hosts.len() as i64 + at } else { at };
-                usize::try_from(at).ok().and_then(|at| hosts.get(at).cloned()).into_iter().collect()
+                let host = usize::try_from(at).ok().and_then(|at| hosts.get(at).cloned());
+                // `web[9]` of a group with three hosts is as wrong as a group that isn't there.
+                known &= host.is_some();
+                host.into_iter().collect()
             }
             Some(Subscript::Range(from, to)) => {
                 let count = to.map_or(usize::MAX, |to| (to + 1).saturating_sub(from));

@@ -6,8 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::plugin::Plugins;
-use crate::source::{Diagnostic, Diagnostics, Entry, Mapping, Node, SourceId, Sources, Span, Yaml, parse};
-use crate::vars::vault::{Vault, is_vault};
+use crate::source::{Diagnostic, Diagnostics, Entry, Mapping, Node, SourceId, Sources, Span, Yaml};
+use crate::vars::Table;
+use crate::vars::vars_file::{decrypt_file, parse_yaml, read_vars};
+use crate::vars::vault::Vault;
 
 /// What loading needs everywhere.
 pub(super) struct Reader<'a> {
@@ -35,63 +37,32 @@ impl Reader<'_> {
         Span { file: self.sources.add(path.to_owned(), String::new()), start: 0, end: 0 }
     }
 
-    /// Parses YAML; all findings are passed on.
+    /// Parses YAML, `!vault` values opened; all findings are passed on.
     pub(super) fn yaml(&mut self, id: SourceId) -> Option<Node> {
-        match parse(self.sources, id) {
-            Ok(node) => Some(self.decrypted(node)),
+        let parsed = parse_yaml(id, self.vault, self.sources);
+        self.keep(parsed)
+    }
+
+    /// The same file, or its text when it is encrypted as a whole.
+    pub(super) fn decrypted(&mut self, id: SourceId) -> Option<SourceId> {
+        let decrypted = decrypt_file(id, self.vault, self.sources);
+        self.keep(decrypted)
+    }
+
+    /// The variables in a vars file.
+    pub(super) fn vars_file(&mut self, path: &Path) -> Option<Table> {
+        let read = read_vars(path, self.vault, self.sources);
+        self.keep(read)
+    }
+
+    fn keep<T>(&mut self, result: Result<T, Diagnostics>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
             Err(faults) => {
                 self.found.list.extend(faults.list);
                 None
             }
         }
-    }
-
-    /// The variables in a vars file; `None` when it is empty or wrong, which then is a finding.
-    pub(super) fn vars_file(&mut self, path: &Path) -> Option<Mapping> {
-        let mut id = self.file(path)?;
-        let file = self.sources.file(id);
-        if is_vault(&file.text) {
-            let span =
-                Span { file: id, start: 0, end: file.text.find('\n').unwrap_or(file.text.len()) as u32 };
-            match self.vault.decrypt(&file.text) {
-                Ok(text) => id = self.sources.add(file.path.clone(), text),
-                Err(fault) => {
-                    let error =
-                        Diagnostic::error("vault", format!("can't decrypt `{}`: {fault}", file.name), span);
-                    self.found.push(match fault.help() {
-                        Some(help) => error.help(help),
-                        None => error,
-                    });
-                    return None;
-                }
-            }
-        }
-        let node = self.yaml(id)?;
-        match node.value {
-            Yaml::Map(mapping) => Some(mapping),
-            Yaml::Null => None,
-            _ => {
-                self.found.push(
-                    Diagnostic::error(
-                        "vars-file",
-                        "a vars file must hold a mapping of names to values",
-                        node.span,
-                    )
-                    .help("write `name: value` lines"),
-                );
-                None
-            }
-        }
-    }
-
-    /// Decrypts `!vault` values when there is a password; without one they stay, and whoever uses them reports it.
-    fn decrypted(&mut self, node: Node) -> Node {
-        if self.vault.is_empty() {
-            return node;
-        }
-        let (node, faults) = self.vault.decrypt_node(node);
-        self.found.list.extend(faults);
-        node
     }
 }
 

@@ -12,10 +12,19 @@ use super::model::Inventory;
 use super::reader::{Reader, from_json};
 use crate::source::{Diagnostic, Node, Span};
 
-/// True for a file that is meant to be run.
+/// True for a file that is meant to be run: it may be, and it is a script or a binary.
+///
+/// On some file systems everything may be run, so the permission alone says nothing.
 pub(super) fn is_executable(path: &Path) -> bool {
+    use std::io::Read as _;
     use std::os::unix::fs::PermissionsExt as _;
-    fs_err::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    let allowed = fs_err::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    if !allowed {
+        return false;
+    }
+    let mut start = [0; 256];
+    let read = fs_err::File::open(path).and_then(|mut file| file.read(&mut start));
+    read.is_ok_and(|length| start.starts_with(b"#!") || start[..length].contains(&0))
 }
 
 /// Runs the script and adds what it prints.

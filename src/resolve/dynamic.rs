@@ -95,7 +95,8 @@ impl Resolver {
         let mut out = Diagnostics::default();
         let Some(node) = self.load(path, at, &mut out) else { return Err(out) };
         if node.as_map().is_none() && !node.is_null() {
-            let message = format!("`{}` must be a mapping of variables, not {}", self.shown(path), node.kind());
+            let message =
+                format!("`{}` must be a mapping of variables, not {}", self.shown(path), node.kind());
             out.push(Diagnostic::error("vars-file", message, node.span));
         }
         let layer = inherit::file_layer(&node, node.span);

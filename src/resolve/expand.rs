@@ -11,7 +11,7 @@ use super::expand_role::RoleCall;
 use super::inherit;
 use super::roles::Identity;
 use super::{Block, Handler, Include, Inherited, Item, Resolver, Role, Task, roles, tasks};
-use crate::source::{Diagnostic, Diagnostics, Node, Severity, Span};
+use crate::source::{Diagnostic, Diagnostics, Node, Severity, Span, Yaml};
 use crate::syntax::{self, Candidate};
 use crate::vars::Layer;
 
@@ -35,6 +35,8 @@ pub(super) struct Expander<'r> {
     scouted_files: HashSet<(PathBuf, Option<PathBuf>)>,
     /// A dynamic include with a templated name, or handlers behind an include, may define handlers nobody can know yet.
     pub handlers_unknown: bool,
+    /// What handlers of the file being read listen to.
+    listens: HashMap<Arc<str>, Vec<Node>>,
     /// Whether dynamic includes are followed to check what they hold.
     scout: bool,
     scouting: usize,
@@ -71,6 +73,7 @@ impl<'r> Expander<'r> {
             scouted_handlers: Vec::new(),
             scouted_files: HashSet::new(),
             handlers_unknown: false,
+            listens: HashMap::new(),
             scout,
             scouting: 0,
             play_vars: None,
@@ -99,36 +102,62 @@ impl<'r> Expander<'r> {
         }))
     }
 
-    /// Handlers of a play or a role.
+    /// Handlers of a play or a role. A block among them only lends its keywords, as in Ansible.
     pub(super) fn handler_items(&mut self, items: &[syntax::Item], context: &Inherited) -> Vec<Arc<Handler>> {
+        let context = &Inherited { handlers: true, ..context.clone() };
         let mut made = Vec::new();
         for item in items {
-            let syntax::Item::Task(task) = item else { continue };
-            let listen: Vec<Node> =
-                task.keywords.get("listen").into_iter().flat_map(inherit::one_or_many).collect();
-            let mut expanded = Vec::new();
-            self.task(task, context, &mut expanded);
-            for item in expanded {
-                match item {
-                    Item::Task(task) => {
-                        match task.action.kind {
-                            super::ActionKind::IncludeTasks => self.handlers_unknown = true,
-                            super::ActionKind::IncludeRole => self.out.push(
-                                Diagnostic::error("role-as-handler", "a role cannot be a handler", task.span)
-                                    .help("include a tasks file, or notify handlers of the role"),
-                            ),
-                            _ => {}
-                        }
-                        made.push(Arc::new(Handler { task, listen: listen.clone() }));
+            match item {
+                syntax::Item::Task(task) => self.handler(task, context, &mut made),
+                syntax::Item::Block(block) => {
+                    if !block.rescue.is_empty() || !block.always.is_empty() {
+                        self.out.push(
+                            Diagnostic::warning(
+                                "no-effect",
+                                "`rescue` and `always` have no effect among handlers",
+                                block.span,
+                            )
+                            .help("include a tasks file with the block from one handler"),
+                        );
                     }
-                    Item::Block(block) => self.out.push(
-                        Diagnostic::error("block-as-handler", "a block cannot be a handler", block.span)
-                            .help("give the tasks the same `listen:`"),
-                    ),
+                    let inner = inherit::inward(context, &block.keywords, &mut self.out);
+                    for item in &block.block {
+                        match item {
+                            syntax::Item::Task(task) => self.handler(task, &inner, &mut made),
+                            syntax::Item::Block(block) => self.out.push(block_as_handler(block.span)),
+                        }
+                    }
                 }
             }
         }
         made
+    }
+
+    fn handler(&mut self, task: &syntax::Task, context: &Inherited, made: &mut Vec<Arc<Handler>>) {
+        let mut expanded = Vec::new();
+        self.task(task, context, &mut expanded);
+        let around = listens(task);
+        for item in expanded {
+            let task = match item {
+                Item::Task(task) => task,
+                Item::Block(block) => {
+                    self.out.push(block_as_handler(block.span));
+                    continue;
+                }
+            };
+            match task.action.kind {
+                super::ActionKind::IncludeTasks => self.handlers_unknown = true,
+                super::ActionKind::IncludeRole => self.out.push(
+                    Diagnostic::error("role-as-handler", "a role cannot be a handler", task.span)
+                        .help("include a tasks file, or notify handlers of the role"),
+                ),
+                _ => {}
+            }
+            // A task of an imported file listens for itself, or with the import that brought it in.
+            let own = self.listens.remove(&task.path).unwrap_or_default();
+            let listen = if own.is_empty() { around.clone() } else { own };
+            made.push(Arc::new(Handler { task, listen }));
+        }
     }
 
     fn task(&mut self, task: &syntax::Task, context: &Inherited, made: &mut Vec<Item>) {
@@ -141,8 +170,12 @@ impl<'r> Expander<'r> {
                 self.import_role(task, candidate, context, made)
             }
             named => {
+                let listen = listens(task);
                 if let Some(task) = tasks::build(self, task, candidate, &named, context) {
                     let task = Arc::new(task);
+                    if !listen.is_empty() {
+                        self.listens.insert(Arc::clone(&task.path), listen);
+                    }
                     self.look_into(&task, context);
                     made.push(Item::Task(task));
                 }
@@ -250,7 +283,11 @@ impl<'r> Expander<'r> {
             return;
         }
         if let Some(node) = self.resolver.load(path, at, &mut self.out) {
-            let items = syntax::tasks_file(&node, &mut self.out);
+            let items = if context.handlers {
+                syntax::handlers_file(&node, &mut self.out)
+            } else {
+                syntax::tasks_file(&node, &mut self.out)
+            };
             let inner =
                 self.inside_file(context, path, Include { span: link, what: file_label(path, context) });
             made.extend(self.items(&items, &inner));
@@ -354,7 +391,8 @@ impl<'r> Expander<'r> {
     /// Text that must be known now.
     pub(super) fn static_text(&mut self, node: &Node, context: &Inherited, what: &str) -> Option<String> {
         if node.is_template() {
-            let layers: Vec<Arc<Layer>> = self.play_vars.iter().chain(&context.vars).cloned().collect();
+            let mut layers: Vec<Arc<Layer>> = self.play_vars.iter().chain(&context.vars).cloned().collect();
+            layers.push(Arc::new(places(context, node.span)));
             let rendered = self.resolver.setup.static_text.render(node, &layers);
             if rendered.is_none() {
                 self.out.push(
@@ -537,5 +575,28 @@ pub(super) fn layer_of(pairs: &[(crate::source::Spanned<String>, Node)], span: S
     Layer {
         entries: pairs.iter().map(|(k, v)| (Arc::from(k.value.as_str()), Arc::new(v.clone()))).collect(),
         span: Some(span),
+    }
+}
+
+fn listens(task: &syntax::Task) -> Vec<Node> {
+    task.keywords.get("listen").into_iter().flat_map(inherit::one_or_many).collect()
+}
+
+fn block_as_handler(at: Span) -> Diagnostic {
+    Diagnostic::error("block-as-handler", "a block inside of a block cannot be a handler", at)
+        .help("give the tasks the same `listen:`, or include a tasks file from one handler")
+}
+
+/// The magic variables that are the same for every host.
+fn places(context: &Inherited, span: Span) -> Layer {
+    let mut known = vec![("playbook_dir", context.playbook_directory.display().to_string())];
+    if let Some(role) = &context.role {
+        known.push(("role_path", role.path.display().to_string()));
+        known.push(("role_name", role.name.clone()));
+    }
+    let node = |text: String| Arc::new(Node { span, value: Yaml::Unsafe(Arc::from(text)) });
+    Layer {
+        entries: known.into_iter().map(|(name, text)| (Arc::from(name), node(text))).collect(),
+        span: None,
     }
 }

@@ -141,7 +141,11 @@ impl Expander<'_> {
             && (self.ran.contains(&identity)
                 || (!call.included && self.ran_in_play.contains(&(path.clone(), params.entries.len()))));
 
-        let name = call.name.rsplit('/').next().unwrap_or(&call.name).to_owned();
+        // `kubernetes/node` below `roles/` is a name; `../shared/web` is a path to a role named `web`.
+        let name = match call.name.starts_with(['.', '/']) {
+            true => call.name.rsplit('/').next().unwrap_or(&call.name).to_owned(),
+            false => call.name.clone(),
+        };
         let link = Include { span: call.link, what: what.to_owned() };
         let defaults = roles::variables(
             resolver,
@@ -177,7 +181,8 @@ impl Expander<'_> {
                 dependencies: Vec::new(),
                 public: true,
             });
-            let parents: Vec<Arc<Role>> = std::iter::once(Arc::clone(&beside)).chain(call.parents.iter().cloned()).collect();
+            let parents: Vec<Arc<Role>> =
+                std::iter::once(Arc::clone(&beside)).chain(call.parents.iter().cloned()).collect();
             inner.role = Some(beside);
             for wanted in syntax::roles(list, &mut self.out) {
                 if let Some((more, role)) = self.role_use(&wanted, &inner, Some((&parents, &params))) {

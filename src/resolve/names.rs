@@ -67,6 +67,10 @@ pub(super) struct Walk<'r> {
     seen: HashSet<Span>,
     seen_layers: HashSet<(u32, u32, u32)>,
     folders: HashSet<PathBuf>,
+    /// By address: the playbook outlives the walk.
+    defined_roles: HashSet<usize>,
+    checked_roles: HashSet<usize>,
+    checked_settings: HashSet<usize>,
     /// A file whose name is only known at run time may define anything.
     open: bool,
 }
@@ -80,6 +84,9 @@ impl<'r> Walk<'r> {
             seen: HashSet::new(),
             seen_layers: HashSet::new(),
             folders: HashSet::new(),
+            defined_roles: HashSet::new(),
+            checked_roles: HashSet::new(),
+            checked_settings: HashSet::new(),
             open: false,
         }
     }
@@ -103,7 +110,11 @@ impl<'r> Walk<'r> {
         }
     }
 
-    fn define_role(&mut self, role: &Role) {
+    fn define_role(&mut self, role: &Arc<Role>) {
+        // Every task of a role brings the same one along.
+        if !self.defined_roles.insert(Arc::as_ptr(role) as usize) {
+            return;
+        }
         self.define_layer(&role.defaults);
         self.define_layer(&role.vars);
         self.define_layer(&role.params);
@@ -111,8 +122,8 @@ impl<'r> Walk<'r> {
         for folder in ["vars", "defaults"] {
             self.define_folder(&role.path.join(folder));
         }
-        for dependency in &role.dependencies {
-            self.define_role(dependency);
+        for other in role.dependencies.iter().chain(&role.parents) {
+            self.define_role(other);
         }
     }
 
@@ -250,7 +261,10 @@ impl<'r> Walk<'r> {
         }
     }
 
-    fn role(&mut self, role: &Role, out: &mut Diagnostics) {
+    fn role(&mut self, role: &Arc<Role>, out: &mut Diagnostics) {
+        if !self.checked_roles.insert(Arc::as_ptr(role) as usize) {
+            return;
+        }
         for layer in [&role.defaults, &role.vars, &role.params] {
             self.layer(layer, out);
         }
@@ -328,6 +342,9 @@ impl<'r> Walk<'r> {
 
     fn settings(&mut self, settings: &Arc<Settings>, out: &mut Diagnostics) {
         let s = settings;
+        if !self.checked_settings.insert(Arc::as_ptr(s) as usize) {
+            return;
+        }
         let single = [
             &s.r#become,
             &s.become_user,

@@ -184,6 +184,10 @@ pub struct Inherited {
     pub(super) directory: PathBuf,
     /// Folder of the playbook that holds the play.
     pub(super) playbook_directory: PathBuf,
+    /// Folder of the playbook given on the command line.
+    pub(super) root_directory: PathBuf,
+    /// Set below `handlers`, where tasks may `listen`.
+    pub(super) handlers: bool,
     /// What task paths begin with: the play's id, or the including task's path.
     pub(super) prefix: Arc<str>,
 }

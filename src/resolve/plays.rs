@@ -97,7 +97,8 @@ impl Resolver {
         for entry in book.entries {
             match entry {
                 BookEntry::Play(play) => {
-                    let one = self.play(&play, &directory, imported, made, out);
+                    let root = open.first().and_then(|(p, _)| p.parent()).unwrap_or(&directory);
+                    let one = self.play(&play, &directory, root, imported, made, out);
                     made.push(one);
                 }
                 BookEntry::Import(import) => {
@@ -180,6 +181,7 @@ impl Resolver {
         &self,
         play: &syntax::Play,
         directory: &Path,
+        root: &Path,
         imported: &Imported,
         before: &[Made],
         out: &mut Diagnostics,
@@ -207,6 +209,8 @@ impl Resolver {
             chain: imported.chain.clone(),
             directory: directory.to_path_buf(),
             playbook_directory: directory.to_path_buf(),
+            root_directory: root.to_path_buf(),
+            handlers: false,
             prefix: Arc::from(id.as_str()),
         };
         let mut expander = Expander::new(self, true);

@@ -41,6 +41,8 @@ pub struct Setup {
     pub templates: Arc<dyn TemplateCheck>,
     /// Folders of ANSIBLE_ROLES_PATH, or Ansible's default ones.
     pub roles_path: Vec<PathBuf>,
+    /// Folders of ANSIBLE_LIBRARY, with executables that are modules.
+    pub library: Vec<PathBuf>,
     pub static_text: Arc<dyn StaticText>,
     pub unlock: Arc<dyn Unlock>,
     /// Names that inventory, extra variables and the command line define.
@@ -65,6 +67,7 @@ impl Setup {
             catalogue,
             templates: Arc::new(super::NoTemplateCheck),
             roles_path: Vec::new(),
+            library: Vec::new(),
             static_text: Arc::new(Nothing),
             unlock: Arc::new(Nothing),
             known_variables: Arc::new(|_| false),

@@ -22,7 +22,7 @@ pub(super) struct From {
 /// Extensions a YAML file of a role may have, in the order they are tried.
 const EXTENSIONS: [&str; 4] = [".yml", ".yaml", ".json", ""];
 
-/// Finds a role's folder: beside the playbook, beside the role that asks, then on the roles path.
+/// Finds a role's folder: beside the playbook, beside the role that asks, on the roles path, beside the playbooks' folder.
 pub(super) fn find(
     resolver: &Resolver,
     name: &str,
@@ -40,6 +40,13 @@ pub(super) fn find(
     } else {
         if let [namespace, collection, role] = name.split('.').collect::<Vec<_>>().as_slice() {
             return in_collection(namespace, collection, role, name, at, context, out);
+        }
+        let mut collections = context.settings.collections.iter().filter_map(|c| {
+            let (namespace, collection) = c.split_once('.')?;
+            Some(collection_home(namespace, collection, context)?.join("roles").join(name))
+        });
+        if let Some(found) = collections.find(|p| p.is_dir()) {
+            return Some(found);
         }
         if let Some(found) = bases.iter().map(|b| b.join(name)).find(|p| p.is_dir() && is_role(p)) {
             return Some(found);
@@ -77,10 +84,8 @@ fn in_collection(
     context: &Inherited,
     out: &mut Diagnostics,
 ) -> Option<PathBuf> {
-    let home =
-        context.playbook_directory.join("collections/ansible_collections").join(namespace).join(collection);
-    let found = home.join("roles").join(role);
-    if found.is_dir() {
+    let home = collection_home(namespace, collection, context);
+    if let Some(found) = home.map(|h| h.join("roles").join(role)).filter(|p| p.is_dir()) {
         return Some(found);
     }
     let message = format!("the collection role `{name}` is not here");
@@ -90,13 +95,28 @@ fn in_collection(
     None
 }
 
+/// Where a collection is: beside the playbook, or beside the folder of playbooks.
+fn collection_home(namespace: &str, collection: &str, context: &Inherited) -> Option<PathBuf> {
+    let root = &context.root_directory;
+    [Some(context.playbook_directory.as_path()), Some(root.as_path()), root.parent()]
+        .into_iter()
+        .flatten()
+        .map(|base| base.join("collections/ansible_collections").join(namespace).join(collection))
+        .find(|p| p.is_dir())
+}
+
 fn bases(resolver: &Resolver, context: &Inherited) -> Vec<PathBuf> {
     let mut bases = vec![context.playbook_directory.join("roles")];
     if let Some(beside) = context.role.as_ref().and_then(|r| r.path.parent()) {
         bases.push(beside.to_path_buf());
     }
+    bases.push(context.root_directory.join("roles"));
     bases.extend(resolver.setup.roles_path.iter().cloned());
     bases.push(context.playbook_directory.clone());
+    // Projects that keep their playbooks in a folder of their own; Ansible wants a `roles_path` for that.
+    if let Some(parent) = context.playbook_directory.parent() {
+        bases.push(parent.join("roles"));
+    }
     let mut unique: Vec<PathBuf> = Vec::new();
     for base in bases {
         if !unique.contains(&base) {

@@ -157,10 +157,8 @@ fn action(
                 form,
                 &mut expander.out,
             );
-            if !takes_anything(spec) {
-                let incomplete = read.broken || has_module_defaults(task, context);
-                arguments::check(&mut read.arguments, &candidate.name, spec, incomplete, &mut expander.out);
-            }
+            let incomplete = read.broken || has_module_defaults(task, context, spec);
+            arguments::check(&mut read.arguments, &candidate.name, spec, incomplete, &mut expander.out);
             let kind = match found {
                 Found::Module(spec) => ActionKind::Module(spec),
                 Found::Controller(spec) => ActionKind::Controller(spec),
@@ -242,14 +240,19 @@ fn takes_command(spec: &Spec) -> bool {
         )
 }
 
-/// `set_fact` and kin take any name.
-fn takes_anything(spec: &Spec) -> bool {
-    matches!(spec.name, "set_fact" | "add_host" | "set_stats" | "include_vars_raw")
-        && spec.all_options().count() <= 3
-}
-
-fn has_module_defaults(task: &syntax::Task, context: &Inherited) -> bool {
-    !context.settings.module_defaults.is_empty() || task.keywords.get("module_defaults").is_some()
+/// Whether `module_defaults` in sight may give the module options that the task lacks.
+fn has_module_defaults(task: &syntax::Task, context: &Inherited, spec: &Spec) -> bool {
+    let own = task.keywords.get("module_defaults");
+    context.settings.module_defaults.iter().chain(own).flat_map(inherit::one_or_many).any(|node| {
+        match node.as_map() {
+            Some(map) => map.entries.iter().filter_map(|e| e.key.as_str()).any(|key| {
+                let short = catalogue::short(key);
+                let bare = short.rsplit('.').next().unwrap_or(short);
+                bare == spec.name || spec.aliases.contains(&bare) || key.starts_with("group/")
+            }),
+            None => true,
+        }
+    })
 }
 
 fn meta(candidate: &Candidate, expander: &mut Expander<'_>) -> Option<Meta> {
@@ -492,7 +495,11 @@ impl Resolver {
             return None;
         }
         let role = context.role.as_ref().map(|r| r.path.join("library"));
-        let folders = role.into_iter().chain([context.playbook_directory.join("library")]);
+        let folders = role
+            .into_iter()
+            .chain([context.playbook_directory.join("library"), context.root_directory.join("library")])
+            .chain(context.root_directory.parent().map(|p| p.join("library")))
+            .chain(self.setup.library.iter().cloned());
         folders.into_iter().find_map(|folder| in_library(&folder, name))
     }
 }

@@ -106,6 +106,19 @@ impl Diagnostics {
         self.list.iter().filter(|d| d.severity == Severity::Error).count()
     }
 
+    /// `2 errors, 1 warning`; empty when nothing was found.
+    #[must_use]
+    pub fn counts(&self) -> String {
+        let errors = self.errors();
+        let parts = [(errors, "error"), (self.list.len() - errors, "warning")];
+        let shown: Vec<String> = parts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}{}", if *count == 1 { "" } else { "s" }))
+            .collect();
+        shown.join(", ")
+    }
+
     /// True when at least one finding is an error.
     #[must_use]
     pub fn has_errors(&self) -> bool {

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::load_fault::syntax_fault;
-use super::{Diagnostic, Diagnostics, Entry, Mapping, Node, SourceFile, SourceId, Sources, Span, Yaml, scalar};
+use super::{
+    Diagnostic, Diagnostics, Entry, Mapping, Node, SourceFile, SourceId, Sources, Span, Yaml, scalar,
+};
 
 /// Nesting deeper than this is a mistake or an attack; it also bounds the stack that dropping a tree needs.
 const DEPTH_LIMIT: usize = 128;
@@ -64,8 +66,9 @@ pub fn parse(sources: &Sources, id: SourceId) -> Result<Node, Diagnostics> {
             documents += 1;
             if documents > 1 {
                 loader.found.push(
-                    Diagnostic::error("many-documents", "a second YAML document starts here", at)
-                        .help("a file holds one document: remove the `---`, or move what follows to its own file"),
+                    Diagnostic::error("many-documents", "a second YAML document starts here", at).help(
+                        "a file holds one document: remove the `---`, or move what follows to its own file",
+                    ),
                 );
                 break;
             }
@@ -168,7 +171,8 @@ impl<'a> Loader<'a> {
                 let at = if anchor > 0 || tag.is_some() { self.past_properties(at) } else { at };
                 let merge = style == ScalarStyle::Plain && tag.is_none() && text == "<<";
                 let value = self.scalar(&text, style, tag.as_deref(), at);
-                let span = if text.is_empty() && style == ScalarStyle::Plain { self.empty_at(at) } else { at };
+                let span =
+                    if text.is_empty() && style == ScalarStyle::Plain { self.empty_at(at) } else { at };
                 let node = Node { span: self.trimmed(span, style), value };
                 self.finish(node, anchor, 1, merge)
             }
@@ -352,12 +356,18 @@ impl<'a> Loader<'a> {
     fn bad_tag(&mut self, tag: &TagName, at: Span, natural: &str) {
         let (written, hint) = match tag {
             TagName::Core(name) => (format!("!!{name}"), format!("use `!!{natural}` or no tag here")),
-            TagName::Vault => ("!vault".to_owned(), "`!vault` goes before an encrypted text block".to_owned()),
+            TagName::Vault => {
+                ("!vault".to_owned(), "`!vault` goes before an encrypted text block".to_owned())
+            }
             TagName::Unsafe => ("!unsafe".to_owned(), String::new()),
             TagName::Plain => ("!".to_owned(), "remove it".to_owned()),
-            TagName::Other(name) => (name.clone(), "known tags are `!vault`, `!unsafe` and YAML's own (`!!str`)".to_owned()),
+            TagName::Other(name) => {
+                (name.clone(), "known tags are `!vault`, `!unsafe` and YAML's own (`!!str`)".to_owned())
+            }
         };
-        self.found.push(Diagnostic::error("unknown-tag", format!("the tag `{written}` cannot stand here"), at).help(hint));
+        self.found.push(
+            Diagnostic::error("unknown-tag", format!("the tag `{written}` cannot stand here"), at).help(hint),
+        );
     }
 
     /// Moves a scalar's start past its tag and anchor, so that its span is its text.
@@ -412,8 +422,12 @@ fn check_key(key: &Node, seen: &mut HashMap<KeyText, Span>, text: &str) -> Optio
         Yaml::Str(s) | Yaml::Unsafe(s) => (KeyText::Text(Arc::clone(s)), s.to_string()),
         Yaml::Map(_) => return Some(mapping_as_key(key.span, text)),
         Yaml::Seq(_) => return Some(Diagnostic::error("list-as-key", "a list cannot be a key", key.span)),
-        Yaml::Vault(_) => return Some(Diagnostic::error("vault-as-key", "an encrypted value cannot be a key", key.span)),
-        other => (KeyText::Other(format!("{other:?}")), key.scalar_text().unwrap_or_else(|| "null".to_owned())),
+        Yaml::Vault(_) => {
+            return Some(Diagnostic::error("vault-as-key", "an encrypted value cannot be a key", key.span));
+        }
+        other => {
+            (KeyText::Other(format!("{other:?}")), key.scalar_text().unwrap_or_else(|| "null".to_owned()))
+        }
     };
     let first = seen.insert(text, key.span)?;
     Some(

@@ -48,7 +48,11 @@ pub(super) fn syntax_fault(id: SourceId, file: &SourceFile, at: u32, info: &str)
             Diagnostic::error("yaml-syntax", "an unknown escape in double-quoted text", here)
                 .help("write `\\\\` for a backslash, or use single quotes")
         }
-        _ if line.trim_start().starts_with(['@', '`', '%']) || line.contains(": @") || line.contains(": `") || line.contains(": %") => {
+        _ if line.trim_start().starts_with(['@', '`', '%'])
+            || line.contains(": @")
+            || line.contains(": `")
+            || line.contains(": %") =>
+        {
             Diagnostic::error("yaml-syntax", "text cannot start with this character", here)
                 .help("put quotes around the value")
         }
@@ -62,7 +66,11 @@ pub(super) fn syntax_fault(id: SourceId, file: &SourceFile, at: u32, info: &str)
             || info.contains("wrongly indented") =>
         {
             let start = file.line_start(place.line) + indent as u32;
-            let span = if start <= at { Span { file: id, start, end: (at + next).max(start + 1).min(end) } } else { here };
+            let span = if start <= at {
+                Span { file: id, start, end: (at + next).max(start + 1).min(end) }
+            } else {
+                here
+            };
             Diagnostic::error("yaml-syntax", "the indentation of this line fits nothing above it", span)
                 .help(format!("it starts in column {}: line it up with its neighbours ({info})", indent + 1))
         }
@@ -104,7 +112,9 @@ fn tab(id: SourceId, file: &SourceFile, line: usize) -> Option<Diagnostic> {
 }
 
 fn colons(line: &str) -> usize {
-    line.match_indices(':').filter(|(at, _)| line[at + 1..].starts_with([' ', '\t']) || line.len() == at + 1).count()
+    line.match_indices(':')
+        .filter(|(at, _)| line[at + 1..].starts_with([' ', '\t']) || line.len() == at + 1)
+        .count()
 }
 
 fn previous_text_line(file: &SourceFile, line: usize) -> Option<usize> {

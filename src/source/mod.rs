@@ -7,6 +7,8 @@ mod diagnostic;
 mod inside;
 mod load;
 mod load_fault;
+#[cfg(test)]
+mod load_tests;
 mod node;
 mod render;
 mod scalar;

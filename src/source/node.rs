@@ -115,7 +115,8 @@ impl Node {
             Yaml::Bool(true) => Some("True".into()),
             Yaml::Bool(false) => Some("False".into()),
             Yaml::Int(i) => Some(i.to_string()),
-            Yaml::Float(f) => Some(f.to_string()),
+            // `1.0` stays `1.0`, as in Python.
+            Yaml::Float(f) => Some(format!("{f:?}")),
             Yaml::Null | Yaml::Vault(_) | Yaml::Seq(_) | Yaml::Map(_) => None,
         }
     }

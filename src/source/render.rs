@@ -6,11 +6,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use miette::{
-    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan,
-    SpanContents, ThemeCharacters, ThemeStyles,
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode,
+    SourceSpan, SpanContents, ThemeCharacters, ThemeStyles,
 };
 
-use super::{Diagnostic, Label, Severity, SourceFile, SourceId, Sources};
+use super::{Diagnostic, Diagnostics, Label, Severity, SourceFile, SourceId, Sources};
 
 /// Columns that a rendering may take: the same on every terminal, so that messages can be compared.
 const WIDTH: usize = 100;
@@ -68,6 +68,14 @@ impl Diagnostic {
             append(&mut out, &handler, &view);
         }
         out
+    }
+}
+
+impl Diagnostics {
+    /// All findings, a blank line after each.
+    #[must_use]
+    pub fn render_in(&self, sources: &Sources, colour: Colour) -> String {
+        self.list.iter().map(|finding| finding.render_in(sources, colour) + "\n").collect()
     }
 }
 

@@ -183,7 +183,7 @@ fn item_of(item: &Node, place: Place, out: &mut Diagnostics) -> Option<Item> {
         return None;
     };
     if map.entry("block").is_some() {
-        return block_of(item, map, place, out);
+        return Some(block_of(item, map, place, out));
     }
     if let Some(entry) = map.entry("rescue").or_else(|| map.entry("always")) {
         let name = entry.key.as_str().unwrap_or("rescue");
@@ -206,15 +206,8 @@ fn item_of(item: &Node, place: Place, out: &mut Diagnostics) -> Option<Item> {
     Some(Item::Task(Box::new(task_of(item, map, place, out))))
 }
 
-fn block_of(item: &Node, map: &Mapping, place: Place, out: &mut Diagnostics) -> Option<Item> {
+fn block_of(item: &Node, map: &Mapping, place: Place, out: &mut Diagnostics) -> Item {
     let span = first_key(item, map);
-    if place == Place::HANDLER {
-        out.push(
-            Diagnostic::error("block-as-handler", "a block cannot be a handler", span)
-                .help("give the tasks the same `listen:`, or include a tasks file from one handler"),
-        );
-        return None;
-    }
     let mut keywords = Keywords::default();
     let mut parts: [Vec<Item>; 3] = Default::default();
     for entry in &map.entries {
@@ -235,7 +228,7 @@ fn block_of(item: &Node, map: &Mapping, place: Place, out: &mut Diagnostics) -> 
         }
     }
     let [block, rescue, always] = parts;
-    Some(Item::Block(Box::new(Block { span, keywords, block, rescue, always })))
+    Item::Block(Box::new(Block { span, keywords, block, rescue, always }))
 }
 
 fn task_of(item: &Node, map: &Mapping, place: Place, out: &mut Diagnostics) -> Task {

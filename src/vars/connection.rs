@@ -3,7 +3,7 @@
 //! Owns: the names of connection variables with their old aliases. Must not: connect or render.
 
 use super::secrets::Secret;
-use crate::template::{Scope, Value, Var};
+use crate::template::{Scope, Value, Var, is_omit};
 
 /// What keywords and the command line say; variables of the host win over all of it.
 #[derive(Debug, Clone, Default)]
@@ -187,7 +187,8 @@ impl<F> Look<'_, F> {
             if let Some(var) = self.scope.get(name) {
                 let value = (self.render)(&var).map_err(|fault| ConnectionError::Render { name, fault })?;
                 // `ansible_user: null` and `default(omit)` mean: as if it were not said.
-                return Ok(if value.is_none() || value.is_undefined() { None } else { Some((name, value)) });
+                let unsaid = value.is_none() || value.is_undefined() || is_omit(&value);
+                return Ok(if unsaid { None } else { Some((name, value)) });
             }
         }
         Ok(None)

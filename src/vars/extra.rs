@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Table;
-use super::vault::{Vault, is_vault};
-use crate::source::{Diagnostic, Diagnostics, Node, SourceId, Sources, Span, Yaml, parse};
+use super::vars_file::{decrypt_file, parse_yaml};
+use super::vault::Vault;
+use crate::source::{Diagnostic, Diagnostics, Node, SourceId, Sources, Span, Yaml};
 
 /// Reads the values of `-e` in order; a later one wins. What is wrong goes to `found`.
 pub fn parse_extra_vars(
@@ -21,62 +22,33 @@ pub fn parse_extra_vars(
     for value in values {
         let text = value.trim();
         let file = if let Some(path) = text.strip_prefix('@') {
-            read_file(&directory.join(path), vault, sources, found)
+            read_file(&directory.join(path), vault, sources)
         } else {
             let id = sources.add(PathBuf::from("--extra-vars"), text.to_owned());
             if !text.starts_with(['{', '[']) {
                 words(text, id, &mut table, found);
                 continue;
             }
-            Some(id)
+            Ok(id)
         };
-        if let Some(id) = file {
-            mapping(id, vault, sources, &mut table, found);
+        match file.and_then(|id| parse_yaml(id, vault, sources)) {
+            Ok(node) => mapping(&node, &mut table, found),
+            Err(faults) => found.list.extend(faults.list),
         }
     }
     table
 }
 
-fn read_file(path: &Path, vault: &Vault, sources: &Sources, found: &mut Diagnostics) -> Option<SourceId> {
-    let id = match sources.read(path) {
-        Ok(id) => id,
-        Err(fault) => {
-            let span = Span { file: sources.add(path.to_owned(), String::new()), start: 0, end: 0 };
-            found.push(Diagnostic::error(
-                "extra-vars",
-                format!("can't read the extra variables: {fault}"),
-                span,
-            ));
-            return None;
-        }
-    };
-    let file = sources.file(id);
-    if !is_vault(&file.text) {
-        return Some(id);
-    }
-    match vault.decrypt(&file.text) {
-        Ok(text) => Some(sources.add(file.path.clone(), text)),
-        Err(fault) => {
-            let span = Span { file: id, start: 0, end: 0 };
-            found.push(Diagnostic::error("vault", format!("can't decrypt `{}`: {fault}", file.name), span));
-            None
-        }
-    }
+fn read_file(path: &Path, vault: &Vault, sources: &Sources) -> Result<SourceId, Diagnostics> {
+    let id = sources.read(path).map_err(|fault| {
+        let span = Span { file: sources.add(path.to_owned(), String::new()), start: 0, end: 0 };
+        let error = Diagnostic::error("extra-vars", format!("can't read the extra variables: {fault}"), span);
+        Diagnostics { list: vec![error] }
+    })?;
+    decrypt_file(id, vault, sources)
 }
 
-fn mapping(id: SourceId, vault: &Vault, sources: &Sources, table: &mut Table, found: &mut Diagnostics) {
-    let node = match parse(sources, id) {
-        Ok(node) if vault.is_empty() => node,
-        Ok(node) => {
-            let (node, faults) = vault.decrypt_node(node);
-            found.list.extend(faults);
-            node
-        }
-        Err(faults) => {
-            found.list.extend(faults.list);
-            return;
-        }
-    };
+fn mapping(node: &Node, table: &mut Table, found: &mut Diagnostics) {
     match &node.value {
         Yaml::Map(map) => table.extend(&Table::of_mapping(map)),
         Yaml::Null => {}

@@ -18,16 +18,18 @@ mod store;
 mod table;
 #[cfg(test)]
 mod tests;
+pub(crate) mod vars_file;
 pub mod vault;
 
 pub use host::HostState;
 pub use info::{PlayInfo, PlayState, RunInfo};
 pub use scope::{PlayVars, RoleVars, ScopeParts, TaskScope};
 pub use store::{Lazy, Store, StoreParts};
-pub use table::{Table, key_text};
+pub use table::{Table, data_node, key_text};
+pub use vars_file::{read_vars, read_yaml};
 
 /// Variables written in one place (`vars:` of a task, a role's defaults, a vars file), in the order written.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Layer {
     pub entries: Vec<(Arc<str>, Arc<Node>)>,
     /// Where it was written; `None` for made ones.

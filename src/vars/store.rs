@@ -159,6 +159,12 @@ impl Store {
         Some(TaskScope::new(self, host, &self.bare))
     }
 
+    /// True when the command line gives this variable.
+    #[must_use]
+    pub fn has_extra(&self, name: &str) -> bool {
+        self.extra.get(name).is_some()
+    }
+
     /// Run-wide facts about the command line.
     #[must_use]
     pub fn run(&self) -> &RunInfo {

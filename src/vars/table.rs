@@ -7,7 +7,10 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::Layer;
-use crate::source::{Mapping, Node};
+use minijinja::value::ValueKind;
+
+use crate::source::{Entry, Mapping, Node, Span, Yaml};
+use crate::template::Value;
 
 /// Variables of one level by name, in the order first written; a later layer replaces values of an earlier one.
 #[derive(Debug, Clone, Default)]
@@ -78,7 +81,6 @@ impl Table {
 /// The name that a mapping key stands for.
 #[must_use]
 pub fn key_text(key: &Node) -> Arc<str> {
-    use crate::source::Yaml;
     match &key.value {
         Yaml::Str(text) | Yaml::Unsafe(text) | Yaml::Vault(text) => Arc::clone(text),
         Yaml::Null => "None".into(),
@@ -87,5 +89,54 @@ pub fn key_text(key: &Node) -> Arc<str> {
         Yaml::Int(number) => number.to_string().into(),
         Yaml::Float(number) => number.to_string().into(),
         Yaml::Seq(_) | Yaml::Map(_) => "".into(),
+    }
+}
+
+/// A value as a node whose texts are never templates: what `add_host` and kin keep of rendered data.
+#[must_use]
+pub fn data_node(value: &Value, span: Span) -> Node {
+    let seq =
+        || value.try_iter().map(|items| items.map(|i| data_node(&i, span)).collect()).unwrap_or_default();
+    let value = match value.kind() {
+        ValueKind::Undefined | ValueKind::None => Yaml::Null,
+        ValueKind::Bool => Yaml::Bool(value.is_true()),
+        ValueKind::Number => {
+            match (value.is_integer(), i64::try_from(value.clone()), f64::try_from(value.clone())) {
+                (true, Ok(int), _) => Yaml::Int(int),
+                (false, _, Ok(float)) => Yaml::Float(float),
+                _ => Yaml::Unsafe(value.to_string().into()),
+            }
+        }
+        ValueKind::Seq | ValueKind::Iterable => Yaml::Seq(seq()),
+        ValueKind::Map => {
+            let keys = value.try_iter().into_iter().flatten();
+            let entries = keys.filter_map(|key| {
+                let item = value.get_item(&key).ok()?;
+                Some(Entry { key: data_node(&key, span), value: data_node(&item, span) })
+            });
+            Yaml::Map(Mapping { entries: entries.collect() })
+        }
+        _ => Yaml::Unsafe(value.as_str().map_or_else(|| value.to_string(), str::to_owned).into()),
+    };
+    Node { span, value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::SourceId;
+
+    #[test]
+    fn data_becomes_nodes_without_templates() {
+        let span = Span { file: SourceId(0), start: 0, end: 0 };
+        let of = |value: Value| data_node(&value, span).value;
+        assert_eq!(of(Value::from("{{ x }}")), Yaml::Unsafe("{{ x }}".into()));
+        assert_eq!(of(Value::from(3)), Yaml::Int(3));
+        assert_eq!(of(Value::from(2.0)), Yaml::Float(2.0));
+        assert_eq!(of(Value::from(())), Yaml::Null);
+        let Yaml::Map(map) = of(Value::from_pairs([("a", Value::from_iter([true]))])) else {
+            panic!("no map")
+        };
+        assert_eq!(map.get("a").and_then(Node::as_seq).map(|s| s[0].value.clone()), Some(Yaml::Bool(true)));
     }
 }

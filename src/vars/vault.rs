@@ -64,6 +64,12 @@ pub fn is_vault(text: &str) -> bool {
     text.trim_start().starts_with("$ANSIBLE_VAULT;")
 }
 
+/// Takes a `--vault-id` apart: `lab@file` is id and source, a bare source has the id `default`.
+#[must_use]
+pub fn split_id(spec: &str) -> (&str, &str) {
+    spec.split_once('@').filter(|(id, _)| !id.is_empty()).unwrap_or(("default", spec.trim_start_matches('@')))
+}
+
 impl Vault {
     /// Starts without passwords; decrypted texts are hidden through `masks`.
     #[must_use]

@@ -67,7 +67,8 @@ static SERVICE: Spec = Spec {
     ]],
     ..Spec::new("service")
 };
-static SET_FACT: Spec = Spec { options: &[&[Opt::bool("cacheable")]], ..Spec::new("set_fact") };
+static SET_FACT: Spec =
+    Spec { options: &[&[Opt::bool("cacheable")]], any_options: true, ..Spec::new("set_fact") };
 static INCLUDE_VARS: Spec = Spec {
     options: &[&[Opt::path("file"), Opt::path("dir"), Opt::str("name")]],
     free_form: Some("file"),

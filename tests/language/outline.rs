@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use dcos_play::resolve::{ActionKind, Condition, Item, NeedScope, Playbook, Task};
 use dcos_play::source::{Node, Yaml};
 
+#[allow(dead_code, reason = "each test binary uses its own half of this file")]
 pub(crate) fn outline(playbook: &Playbook) -> String {
     let mut out = String::new();
     for play in &playbook.plays {
@@ -43,13 +44,24 @@ pub(crate) fn outline(playbook: &Playbook) -> String {
                 layer(&role.defaults),
                 layer(&role.vars),
                 layer(&role.params),
-                role.parents.join(",")
+                role.parents.iter().map(|r| r.name.as_str()).collect::<Vec<_>>().join(",")
             );
         }
     }
     out
 }
 
+/// The tasks of an expansion, one a line.
+#[allow(dead_code, reason = "each test binary uses its own half of this file")]
+pub(crate) fn tasks(list: &[Item]) -> String {
+    let mut out = String::new();
+    for one in dcos_play::resolve::tasks_of(list) {
+        task(&mut out, &one);
+    }
+    out
+}
+
+#[allow(dead_code, reason = "each test binary uses its own half of this file")]
 fn items(out: &mut String, list: &[Item], depth: usize) {
     let pad = "  ".repeat(depth);
     for item in list {

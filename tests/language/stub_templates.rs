@@ -1,7 +1,10 @@
 //! A template check that knows just enough: names, filters, and `default` as a guard.
 
-use dcos_play::resolve::{Ref, Refs, TemplateCheck, TemplateFault};
-use dcos_play::source::nearest;
+use std::sync::Arc;
+
+use dcos_play::resolve::{Ref, Refs, StaticText, TemplateCheck, TemplateFault};
+use dcos_play::source::{Node, nearest};
+use dcos_play::vars::Layer;
 
 #[derive(Debug)]
 pub(crate) struct Stub;
@@ -51,6 +54,19 @@ impl TemplateCheck for Stub {
 
     fn lookups(&self) -> Vec<&'static str> {
         vec!["items", "dict", "first_found", "fileglob", "together", "nested", "sequence"]
+    }
+}
+
+/// Renders `{{ name }}` of text variables.
+impl StaticText for Stub {
+    fn render(&self, node: &Node, vars: &[Arc<Layer>]) -> Option<String> {
+        let mut text = node.as_str()?.to_owned();
+        for (name, value) in vars.iter().flat_map(|l| &l.entries) {
+            if let Some(value) = value.scalar_text() {
+                text = text.replace(&format!("{{{{ {name} }}}}"), &value);
+            }
+        }
+        (!text.contains("{{")).then_some(text)
     }
 }
 

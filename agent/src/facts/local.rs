@@ -1,6 +1,7 @@
 //! Facts that administrators put on the host, and the host's Python.
 //!
-//! Owns: `local` (`/etc/ansible/facts.d/*.fact`), `python`, `python_version`: the only facts that need a subprocess.
+//! Owns: `local` (`/etc/ansible/facts.d/*.fact`), `python`, `python_version`, `systemd`: the only facts that need a
+//! subprocess.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -112,6 +113,17 @@ pub(super) fn python(facts: &mut Facts, host: &Host<'_>) {
     if let Some((version, value)) = python_fact(&executable, &answer.out) {
         facts.put("python_version", json!(version));
         facts.put("python", value);
+    }
+}
+
+/// Asks systemd for its version and what it was built with.
+pub(super) fn systemd(facts: &mut Facts, host: &Host<'_>) {
+    let Some(systemctl) = run::find_program("systemctl") else { return };
+    let Ok(answer) = run::run(host, &[systemctl.as_str(), "--version"]) else { return };
+    let mut lines = answer.out.lines();
+    let version = lines.next().and_then(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok());
+    if let (Some(version), Some(features)) = (version, lines.next()) {
+        facts.put("systemd", json!({"version": version, "features": features}));
     }
 }
 

@@ -70,6 +70,7 @@ fn containers(found: &mut Found) {
     }
     if variable == "systemd-nspawn" || systemd_says == "systemd-nspawn" {
         found.guest("container");
+        add(&mut found.guest, "systemd-nspawn");
     } else if !variable.is_empty() && !matches!(variable, "lxc" | "podman" | "docker") {
         found.guest("container");
     }
@@ -182,6 +183,7 @@ mod tests {
         gather(&mut facts);
         assert_eq!(fact(&facts, "virtualization_type"), "container");
         assert_eq!(fact(&facts, "virtualization_tech_host"), json!(["kvm"]));
+        assert_eq!(fact(&facts, "virtualization_tech_guest"), json!(["container", "systemd-nspawn"]));
     }
 
     #[test]

@@ -70,6 +70,13 @@ pub fn gather(request: &Request, host: &Host<'_>, warnings: &mut Vec<String>) ->
                 facts
             })
         });
+        let systemd = wants("systemd").then(|| {
+            scope.spawn(|| {
+                let mut facts = Facts::default();
+                local::systemd(&mut facts, host);
+                facts
+            })
+        });
         if wants("platform") {
             platform::gather(&mut facts);
         }
@@ -85,8 +92,10 @@ pub fn gather(request: &Request, host: &Host<'_>, warnings: &mut Vec<String>) ->
         }
         minimal(&mut facts, request, host, warnings);
         optional(&mut facts, request);
-        if let Some(Ok(found)) = python.map(std::thread::ScopedJoinHandle::join) {
-            facts.0.extend(found.0);
+        for started in [python, systemd].into_iter().flatten() {
+            if let Ok(found) = started.join() {
+                facts.0.extend(found.0);
+            }
         }
     });
     facts

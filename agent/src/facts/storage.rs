@@ -150,7 +150,12 @@ pub(super) fn mounts(facts: &mut Facts, timeout: Duration) {
     let table = system::text("/etc/mtab").or_else(|| system::text("/proc/self/mounts")).unwrap_or_default();
     let info = system::text("/proc/self/mountinfo").unwrap_or_default();
     let uuids = links("/dev/disk/by-uuid");
-    let mounts = mounts_of(&table, &bind_points(&info));
+    let mut mounts: Vec<Mount> = Vec::new();
+    for mount in mounts_of(&table, &bind_points(&info)) {
+        // What is mounted over something else hides it.
+        mounts.retain(|m| m.point != mount.point);
+        mounts.push(mount);
+    }
     let sizes = sizes_within(&mounts, timeout);
     let list: Vec<Value> = mounts
         .iter()

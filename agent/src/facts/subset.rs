@@ -27,7 +27,7 @@ const MINIMAL: [&str; 17] = [
 ];
 
 /// Families that only `all` adds.
-const MORE: [&str; 6] = ["hardware", "network", "virtual", "chroot", "loadavg", "initiators"];
+const MORE: [&str; 7] = ["hardware", "network", "virtual", "chroot", "loadavg", "initiators", "systemd"];
 
 /// Single facts and older names, each with the family that gathers it.
 const NAMES: &[(&str, &str)] = &[
@@ -73,7 +73,6 @@ const NAMES: &[(&str, &str)] = &[
     ("ssh_host_pub_keys", "ssh_pub_keys"),
     ("system_capabilities", "caps"),
     ("system_capabilities_enforced", "caps"),
-    ("systemd", "service_mgr"),
     ("virtualization_role", "virtual"),
     ("virtualization_tech_guest", "virtual"),
     ("virtualization_tech_host", "virtual"),

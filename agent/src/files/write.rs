@@ -23,6 +23,8 @@ pub enum Content<'a> {
     Bytes(&'a [u8]),
     /// The contents of another file.
     File(&'a Path),
+    /// A file that nobody needs any more: moved where possible, which saves a copy of large ones.
+    Taken(&'a Path),
 }
 
 /// One write.
@@ -64,10 +66,11 @@ pub fn write(write: &Write<'_>, host: &Host<'_>) -> Result<Option<String>, Fault
         }
         Err(e) => return Err(Fault::io("replace", path, &e)),
     }
-    if keep.is_none() && selinux::enabled() {
-        if let Some(context) = selinux::usual(path) {
-            selinux::set(path, &context)?;
-        }
+    if keep.is_none()
+        && selinux::enabled()
+        && let Some(context) = selinux::usual(path)
+    {
+        selinux::set(path, &context)?;
     }
     // Contexts and flags are for the final path.
     if write.attributes.attributes.is_some() || selinux::enabled() {
@@ -109,10 +112,16 @@ impl Temp {
 }
 
 fn fill(temp: &Path, content: Content<'_>) -> io::Result<()> {
+    if let Content::Taken(source) = content
+        && fs::rename(source, temp).is_ok()
+    {
+        fs::set_permissions(temp, fs::Permissions::from_mode(0o600))?;
+        return File::open(temp)?.sync_all();
+    }
     let mut file = OpenOptions::new().write(true).open(temp)?;
     match content {
         Content::Bytes(bytes) => file.write_all(bytes)?,
-        Content::File(source) => {
+        Content::File(source) | Content::Taken(source) => {
             io::copy(&mut File::open(source)?, &mut file)?;
         }
     }

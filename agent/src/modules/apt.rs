@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Fault, Host, Inspection, Module, Outcome};
+use super::{Fault, Host, Inspection, Module, Outcome, fetched};
+use crate::files::checksum::sha1;
 use crate::options::{Opt, Spec};
 use crate::packages::apt::{announced, apt_get, counts, lists_fresh, lists_time, update};
 use crate::packages::dpkg::Database;
@@ -149,6 +150,7 @@ impl Module for Apt {
     type Change = Change;
 
     fn inspect(args: &Args, host: &Host<'_>) -> Result<Inspection<Change>, Fault> {
+        let mut spool = Spool(args.deb.as_deref().and_then(spooled));
         let update = update_due(args);
         let wanted = request(args, host)?;
         // With fresh lists an upgrade may look different, so a normal run decides only after the update.
@@ -175,6 +177,9 @@ impl Module for Apt {
         }
         predicted.values.insert("cache_updated".into(), json!(update));
         predicted.values.insert("cache_update_time".into(), json!(lists_time()));
+        if change.request.is_some() && !host.check {
+            spool.0 = None;
+        }
         Ok(if change.request.is_some() || change.update || change.clean {
             Inspection::Differs { change, predicted }
         } else {
@@ -183,6 +188,7 @@ impl Module for Apt {
     }
 
     fn apply(args: &Args, change: Change, host: &Host<'_>) -> Result<Outcome, Fault> {
+        let _spool = Spool(args.deb.as_deref().and_then(spooled));
         let lock = Duration::from_secs(args.lock_timeout);
         let mut result = outcome(false, json!({}));
         if change.update {
@@ -414,12 +420,35 @@ fn expanded(names: &[String], host: &Host<'_>) -> Result<Vec<String>, Fault> {
     Ok(found)
 }
 
-fn deb_request(deb: &str, host: &Host<'_>) -> Result<Option<Wanted>, Fault> {
-    if deb.contains("://") {
-        return Err(fault(format!(
-            "`deb` of `apt` is the address `{deb}`, which is not fetched yet: use `get_url` first and give the file"
-        )));
+/// Where a package given by address lies while the step runs.
+fn spooled(deb: &str) -> Option<String> {
+    let name = format!("dcos-play-{}-{}.deb", std::process::id(), sha1(deb.as_bytes()));
+    deb.contains("://").then(|| std::env::temp_dir().join(name).display().to_string())
+}
+
+/// Throws the fetched package away when the step needs it no more.
+struct Spool(Option<String>);
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        if let Some(file) = &self.0 {
+            std::fs::remove_file(system::root::at(file)).ok();
+        }
     }
+}
+
+fn deb_request(deb: &str, host: &Host<'_>) -> Result<Option<Wanted>, Fault> {
+    let spooled = spooled(deb);
+    let deb = match &spooled {
+        Some(file) => {
+            if !system::exists(file) {
+                let bytes = fetched::bytes(deb, true, host)?;
+                std::fs::write(system::root::at(file), bytes).map_err(|e| Fault::io("write", file, &e))?;
+            }
+            file.as_str()
+        }
+        None => deb,
+    };
     if !system::exists(deb) {
         return Err(fault(format!("`deb` of `apt` is `{deb}`, which does not exist")));
     }

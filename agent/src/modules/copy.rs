@@ -63,6 +63,8 @@ pub struct Args {
 enum Source {
     Text(Vec<u8>),
     File(PathBuf),
+    /// A file that was sent for this step alone.
+    Upload(PathBuf),
 }
 
 impl Source {
@@ -70,6 +72,7 @@ impl Source {
         match self {
             Self::Text(bytes) => Content::Bytes(bytes),
             Self::File(path) => Content::File(path),
+            Self::Upload(path) => Content::Taken(path),
         }
     }
 }
@@ -169,14 +172,15 @@ impl Plan<'_> {
     fn file(mut self) -> Result<Inspection<Change>, Fault> {
         let args = self.args;
         let source = match (&args.src, &args.content) {
-            (Some(src), _) => Some(Source::File(PathBuf::from(src))),
+            (Some(src), _) if args.remote_src => Some(Source::File(PathBuf::from(src))),
+            (Some(src), _) => Some(Source::Upload(PathBuf::from(src))),
             (None, Some(Value::String(text))) => Some(Source::Text(text.clone().into_bytes())),
             (None, Some(other)) => Some(Source::Text(other.to_string().into_bytes())),
             (None, None) => None,
         };
         let sum = match (&source, &args.checksum) {
             (Some(Source::Text(bytes)), _) => checksum::sha1(bytes),
-            (Some(Source::File(path)), expected) => {
+            (Some(Source::File(path) | Source::Upload(path)), expected) => {
                 let sum = checksum::of_file("sha1", path).map_err(|e| Fault::io("read", path, &e))?;
                 if let Some(expected) = expected.as_ref().filter(|e| **e != sum) {
                     return Err(Fault::new(
@@ -258,7 +262,7 @@ impl Plan<'_> {
         let before = diff::contents(dest);
         match &source {
             Some(Source::Text(bytes)) => self.diff.push(diff::titled(&header, &header, &before, bytes)),
-            Some(Source::File(path)) => {
+            Some(Source::File(path) | Source::Upload(path)) => {
                 self.diff.push(diff::titled(&header, &header, &before, &diff::contents(path)));
             }
             None => {
@@ -455,6 +459,7 @@ mod tests {
         let mut with = other;
         with["src"] = dir.at("up").into();
         assert_eq!(run("copy", with.clone(), false)["changed"], true);
+        std::fs::write(dir.path().join("up"), "b").expect("writes");
         assert_eq!(run("copy", with, false)["changed"], false);
         let lost = run("copy", json!({"content": "x", "dest": dir.at("no/f")}), false);
         assert_eq!(lost["msg"], format!("Destination directory {} does not exist", dir.at("no")));

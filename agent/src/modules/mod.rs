@@ -4,32 +4,64 @@
 //! Must not: let a module print, or let check mode reach an `apply`.
 //! Called by: the agent for each step; the controller reads the specs.
 
+pub mod alternatives;
 pub mod apt;
+pub mod apt_key;
+pub mod apt_repository;
+pub mod authorized_key;
+pub mod cron;
+pub mod dpkg_selections;
+pub mod getent;
+pub mod git;
 pub mod group;
 pub mod hostname;
+pub mod ini_file;
+pub mod iptables;
+pub mod known_hosts;
+pub mod locale_gen;
 pub mod modprobe;
+pub mod mount;
 pub mod package;
+pub mod package_facts;
 pub mod ping;
+pub mod pip;
 pub mod reboot;
+pub mod rpm_key;
 pub mod selinux;
 pub mod service;
+pub mod service_facts;
 pub mod setup;
 pub mod sysctl;
 pub mod systemd;
+pub mod timezone;
 pub mod user;
 pub mod wait_for;
 pub mod yum;
+pub mod yum_repository;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::options::Spec;
 
+pub mod blockinfile;
 pub mod command;
 pub mod copy;
 mod driver;
+mod edit;
+mod fetched;
+pub mod file;
+pub mod find;
+pub mod get_url;
+mod http;
+pub mod lineinfile;
+mod pattern;
+pub mod replace;
 pub mod slurp;
 pub mod stat;
+pub mod tempfile;
+pub mod unarchive;
+pub mod uri;
 
 pub(crate) use driver::failed;
 pub use driver::{Entry, catalogue, find};

@@ -236,6 +236,10 @@ fn wanted_groups(args: &Args, host: &Host<'_>) -> Result<Option<BTreeSet<String>
 
 fn need_group(args: &Args, name: &str, host: &Host<'_>) -> Result<accounts::Group, Fault> {
     let found = if args.local { accounts::local_group(name) } else { accounts::group(host, name)? };
+    // In check mode a task before this one may be what makes the group.
+    let found = found.or_else(|| {
+        host.check.then(|| accounts::Group { name: name.to_owned(), gid: u32::MAX, members: Vec::new() })
+    });
     found.ok_or_else(|| fault(format!("group `{name}` of user `{}` does not exist on this host", args.name)))
 }
 

@@ -113,7 +113,8 @@ pub(super) fn required_if<'v>(
         let holds = value(option).is_some_and(|v| match v {
             Value::String(s) => s == wanted,
             Value::Bool(on) => wanted.eq_ignore_ascii_case(if *on { "true" } else { "false" }),
-            other => other.to_string() == *wanted,
+            Value::Number(number) => wanted.parse::<f64>().is_ok_and(|w| number.as_f64() == Some(w)),
+            _ => false,
         });
         let needed: Vec<&'static str> = needed.iter().copied().filter(|name| !given(name)).collect();
         if holds && !needed.is_empty() {

@@ -5,6 +5,7 @@
 //! Called by: the modules and the facts.
 
 pub mod accounts;
+pub mod edit;
 pub mod root;
 pub mod run;
 pub mod systemctl;

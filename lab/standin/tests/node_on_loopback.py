@@ -22,13 +22,13 @@ KNOBS = {"time_scale": 0.02, "tick": 0.1, "peer_timeout": 1.0, "check_time_sourc
 class Node:
     """One node below its own root; `start(service)` runs a service of it."""
 
-    def __init__(self, base, ip, role, masters, release="2.0.6", knobs=None):
+    def __init__(self, base, ip, role, masters, release="2.0.6", knobs=None, change=None):
         self.ip = ip
         self.root = os.path.join(base, ip)
         self.role = role
         self.processes = {}
         self.knobs = {**KNOBS, **(knobs or {})}
-        self.configure(masters, release)
+        self.configure(masters, release, change)
         self.write("/etc/mesosphere/setup-flags/standin-install-id", "first")
 
     def write(self, path, text, mode=0o644):
@@ -42,11 +42,14 @@ class Node:
         with open(self.root + path, encoding="utf-8") as stream:
             return stream.read()
 
-    def configure(self, masters, release="2.0.6"):
+    def configure(self, masters, release="2.0.6", change=None):
         """Writes what the generated configuration package would bring."""
         release = Release(release)
         given = {"bootstrap_url": "http://b", "cluster_name": "loop", "exhibitor_storage_backend": "static",
                  "master_discovery": "static", "master_list": masters}
+        if change:
+            del given["master_list"]
+            given.update(change)
         args = resolve(given, release, lambda name: f"#!/bin/sh\necho {self.ip}\n")
         config_id = configuration_id(args, release)
         config = packages.config_package(args, {}, config_id)

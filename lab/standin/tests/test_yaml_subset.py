@@ -35,6 +35,10 @@ class Reading(unittest.TestCase):
         text = "a: |\n  #!/bin/sh\n\n    x\n  y\nb: >-\n  one\n  two\nc: |-\n  z\n"
         self.assertEqual(self.read(text), {"a": "#!/bin/sh\n\n  x\ny\n", "b": "one two", "c": "z"})
 
+    def test_wrapped_scalars_are_joined(self):
+        self.assertEqual(self.read("a: one two\n  three\nb: 'x\n  y'\nc: \"p q\\\n  \\ r\"\nd: 1\n"),
+                         {"a": "one two three", "b": "x y", "c": "p q r", "d": 1})
+
     def test_maps_in_lists(self):
         self.assertEqual(self.read("- a: 1\n  b: 2\n- - x\n  - y\n"), [{"a": 1, "b": 2}, ["x", "y"]])
 

@@ -21,14 +21,28 @@ class Server(socketserver.ThreadingTCPServer):
     mounts = ()
 
     def locate(self, path):
-        """The file for a URL path below the most specific mount, or None; never outside of it."""
+        """The root and file for a URL path below the most specific mount, or None; never outside of it."""
         path = os.path.normpath("/" + urllib.parse.unquote(path.partition("?")[0]).lstrip("/"))
         for target, source in self.mounts:
             if path == target or path.startswith(target.rstrip("/") + "/"):
                 rest = path[len(target.rstrip("/")):].lstrip("/")
                 real, root = os.path.realpath(os.path.join(source, rest)), os.path.realpath(source)
-                return real if real == root or real.startswith(root.rstrip("/") + "/") else None
+                return (root, real) if real == root or real.startswith(root.rstrip("/") + "/") else None
         return None
+
+
+def others_may_read(root, path):
+    """Whether a user who owns nothing may read the file: the workers of the real server run as such a user."""
+    if not os.stat(path).st_mode & 0o004:
+        return False
+    folder = os.path.dirname(path)
+    while folder.startswith(root):
+        if not os.stat(folder).st_mode & 0o001:
+            return False
+        if folder == root:
+            break
+        folder = os.path.dirname(folder)
+    return True
 
 
 class Handler(socketserver.StreamRequestHandler):
@@ -57,11 +71,17 @@ class Handler(socketserver.StreamRequestHandler):
         if method not in ("GET", "HEAD"):
             self.answer("405 Method Not Allowed", b"", keep)
             return keep
-        found = self.server.locate(path)
-        if found and os.path.isdir(found):
+        root, found = self.server.locate(path) or ("", "")
+        if os.path.isdir(found):
             found = os.path.join(found, "index.html")
+            if not os.path.exists(found):
+                self.answer("403 Forbidden", b"<html><title>403 Forbidden</title></html>\n", keep, method, "text/html")
+                return keep
         if not found or not os.path.isfile(found):
             self.answer("404 Not Found", b"<html><title>404 Not Found</title></html>\n", keep, method, "text/html")
+            return keep
+        if not others_may_read(root, found):
+            self.answer("403 Forbidden", b"<html><title>403 Forbidden</title></html>\n", keep, method, "text/html")
             return keep
         with open(found, "rb") as stream:
             status = os.fstat(stream.fileno())

@@ -1,6 +1,6 @@
 """Reads the YAML that people write in `config.yaml`: maps, lists, scalars, flow lists and maps, block scalars.
 
-Anchors, tags, multiple documents and multi-line plain scalars are refused by name instead of misread.
+Anchors, tags and multiple documents are refused by name instead of misread.
 """
 
 import re
@@ -126,7 +126,39 @@ class _Reader:
                     self.fail(f"`{rest[0]}` is never closed")
                 rest += " " + self.lines[self.at].strip()
         self.at += 1
+        if rest[0] in "\"'":
+            rest = self.quoted_on(rest)
+        elif rest[0] not in "[{":
+            rest = self.continued(rest, indent)
         return self.scalar(rest)
+
+    def continued(self, rest, indent):
+        """A plain scalar that goes on over more indented lines, as dumpers wrap long ones."""
+        words = [_without_comment(rest).strip()]
+        while self.at < len(self.lines):
+            line = self.lines[self.at]
+            own = len(line) - len(line.lstrip())
+            if not line.strip() or own <= indent or line.strip().startswith("#"):
+                break
+            words.append(_without_comment(line).strip())
+            self.at += 1
+        return " ".join(words)
+
+    def quoted_on(self, rest):
+        """A quoted scalar up to its closing quote, which may be lines away; an empty line is a line break."""
+        while not _quote_ends(rest):
+            if self.at >= len(self.lines):
+                self.fail("a quote is never closed")
+            line = self.lines[self.at].strip()
+            self.at += 1
+            if rest.endswith("\\") and rest[0] == '"':
+                # An escaped line break joins without a space; a leading `\ ` keeps one.
+                rest = rest[:-1] + line
+            elif not line:
+                rest += "\n"
+            else:
+                rest += line if rest.endswith("\n") else " " + line
+        return rest
 
     def block(self, match, indent):
         style, chomp = match.group(1), match.group(2) or match.group(4)
@@ -240,6 +272,21 @@ def _without_comment(text):
         elif char == "#" and (n == 0 or text[n - 1] in " \t"):
             return text[:n]
     return text
+
+
+def _quote_ends(text):
+    quote, n = text[0], 1
+    while n < len(text):
+        if text[n] == "\\" and quote == '"':
+            n += 2
+            continue
+        if text[n] == quote:
+            if quote == "'" and text[n + 1:n + 2] == "'":
+                n += 2
+                continue
+            return True
+        n += 1
+    return False
 
 
 def _closed(text):

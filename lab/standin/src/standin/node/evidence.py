@@ -31,14 +31,25 @@ def violation(kind, **facts):
 
 
 class Lasting:
-    """Reports a condition once per episode, after it was seen a number of times in a row."""
+    """Reports a condition once per episode, after it was seen a number of times in a row.
+
+    An episode ends when the condition was away for some time: a node that restarts while it is in conflict is not news.
+    """
+
+    AWAY = 60
 
     def __init__(self, times):
         self.times = times
         self._seen = {}
+        self._reported = {}
 
     def due(self, current):
         """The keys of `current` (an iterable) that became reportable with this look."""
         current = set(current)
         self._seen = {key: self._seen.get(key, 0) + 1 for key in current}
-        return [key for key in sorted(current) if self._seen[key] == self.times]
+        self._reported = {
+            key: 0 if key in current else away + 1 for key, away in self._reported.items() if away < self.AWAY
+        }
+        found = [key for key in sorted(current) if self._seen[key] >= self.times and key not in self._reported]
+        self._reported.update({key: 0 for key in found})
+        return found

@@ -37,7 +37,14 @@ class Exhibitor:
         while True:
             await asyncio.sleep(self.check_period)
             view = self.member.me
+            if self.member.assembling() or not self.member.listed:
+                self.code, self.is_leader = LATENT, False
+                continue
             self.code, self.is_leader = code_of(view), view.role == model.LEADING and model.serving(view)
+
+    def forget(self):
+        """Starts over as latent: ZooKeeper was just configured anew, and is not down because it has not answered yet."""
+        self.code, self.is_leader = LATENT, False
 
     def own_state(self):
         return {
@@ -144,7 +151,8 @@ class Exhibitor:
                 "leader_ip": me.leader_ip, "servers": self.servers(), "cluster_id": me.cluster_id,
                 "ensemble": me.cfg, "zxid": me.zxid, "epoch": me.epoch,
                 "role": me.role, "ensembles": {ip: v.cfg for ip, v in live.items()},
-                "upgrades": self.member.running_upgrades(), "live": sorted(live), "serving_servers": sorted(ip for ip, v in live.items() if model.serving(v)),
+                "upgrades": self.member.running_upgrades(), "live": sorted(live),
+                "serving_servers": sorted(ip for ip, v in live.items() if model.serving(v)),
             })
         if request.path.startswith("/standin/upgrades/"):
             ip = request.path.rpartition("/")[2]
@@ -228,7 +236,7 @@ async def _run(bind):
         cfg = static_ensemble()
         if ip not in cfg and identity.release().exhibitor_refuses_unlisted_address:
             raise SystemExit(f"detected address {ip} is not in the list of masters {sorted(cfg)}")
-    member = Member(ip, cfg, knobs, bind)
+    member = Member(ip, cfg, knobs, bind, fixed_size=manager.fixed_size if manager else 0)
     exhibitor = Exhibitor(member, knobs, single=identity.master_count() == 1)
     evidence.event("exhibitor_started", ip=ip, id=member.me.id, ensemble=cfg)
     await net.serve_http(exhibitor.handle, bind or "0.0.0.0", PORT)

@@ -35,11 +35,13 @@ class Peer:
 
 
 class Member:
-    def __init__(self, ip, cfg, knobs, bind):
+    def __init__(self, ip, cfg, knobs, bind, fixed_size=0):
         self.knobs = knobs
         self.bind = bind
         self.tick = float(knobs["tick"])
         self.store = store.Store()
+        # With automatic instance management the list may lack this node, and is incomplete at first.
+        self.fixed_size = fixed_size
         self.listed = ip in cfg
         own_id = cfg.get(ip, 0)
         joined, dropped = store.open_directory(ip, own_id, cfg) if self.listed else (time.time(), {})
@@ -87,11 +89,21 @@ class Member:
 
     def change_list(self, cfg):
         """Takes another server list and restarts ZooKeeper on it."""
+        own_id = cfg.get(self.me.ip, 0)
         self.listed = self.me.ip in cfg
-        dropped = store.change_list(cfg.get(self.me.ip, 0), cfg)
-        self.me = replace(self.me, cfg=cfg, id=cfg.get(self.me.ip, 0), dropped=dropped)
+        if store.is_open():
+            dropped = store.change_list(own_id, cfg)
+        elif self.listed:
+            _, dropped = store.open_directory(self.me.ip, own_id, cfg)
+        else:
+            dropped = {}
+        self.me = replace(self.me, cfg=cfg, id=own_id, dropped=dropped)
         store.write_zoo_cfg(cfg)
         self.start_zookeeper()
+
+    def assembling(self):
+        """Whether a new cluster still gathers its members; none starts before the list is complete."""
+        return len(self.me.cfg) < self.fixed_size and not self.store.cluster_id
 
     def pause(self):
         """Seconds to the next look: shorter while nobody leads, so that an election takes few of them."""
@@ -179,7 +191,7 @@ class Member:
                 self._accuse(now)
 
     async def _tick(self, now):
-        if not self.listed or self.stopped:
+        if not self.listed or self.stopped or self.assembling():
             return
         if self.me.role == model.DOWN:
             if now < self._start_at:
@@ -287,7 +299,7 @@ class Member:
             evidence.violation("sid_conflict", ip=me.ip, id=number, nodes=[first, second])
         for pair in self._lasting["two_leaders"].due(filter(None, [tuple(model.rival_leaders(live))])):
             evidence.violation("two_leaders", ip=me.ip, leaders=list(pair))
-        if not self._revival_reported and now - self._born < REVIVAL_WINDOW and model.has_been_dropped(me, live):
+        if not self.fixed_size and not self._revival_reported and now - self._born < REVIVAL_WINDOW and model.has_been_dropped(me, live):
             self._revival_reported = True
             evidence.violation("old_master_revived", ip=me.ip, id=me.id, peers=sorted(set(live) - {me.ip}))
         self._accuse_of_quorum_loss(now, live)

@@ -87,6 +87,10 @@ def _dropped(last, cfg):
     return {ip: at for ip, at in gone.items() if ip not in cfg}
 
 
+def is_open():
+    return os.path.exists(_HISTORY)
+
+
 def change_list(own_id, cfg):
     """Notes a list that changed while running (automatic instance management)."""
     last = json.loads(paths.read(_HISTORY, "{}"))

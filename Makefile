@@ -1,0 +1,53 @@
+# Everything people do with a clone of dcos-play. `make help` lists it.
+#
+# Only Rust (https://rustup.rs) and make have to be here before: each target installs what it needs and is missing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# A shell that was open while rustup was installed doesn't have cargo on its PATH yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+# Outside the clone, so that the next clone doesn't build all dependencies again.
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dcos-play/target
+
+.PHONY: help demo lab-down build setup test lint bench generate install
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: ## Build, boot seven hosts on this machine and make a DC/OS cluster of them
+	@scripts/setup.sh build lab
+	@$(MAKE) build
+	@scripts/demo.sh
+
+lab-down: ## End the demo's hosts; nothing of them stays but the cached image
+	@scripts/lab-down.sh
+
+build: ## Build ./dcos-play
+	@cargo build --locked --bin dcos-play
+	@ln -sfn "$(abspath $(CARGO_TARGET_DIR))/debug/dcos-play" dcos-play
+
+setup: ## Install what `demo`, `test`, `lint` and `bench` need and this machine lacks
+	@scripts/setup.sh build lab test lint
+
+test: ## Run all tests; those on real hosts need root
+	@scripts/setup.sh build lab test
+	@scripts/test.sh
+
+lint: ## Check format, lints, docs and generated files
+	@scripts/setup.sh build lint
+	@scripts/lint.sh
+
+bench: ## Measure; BENCH=startup, shell_script or provision takes one alone
+	@scripts/setup.sh build lab
+	@$(MAKE) build
+	@scripts/bench.sh $(BENCH)
+
+generate: ## Write the generated files anew
+	@scripts/generate.sh
+
+PREFIX ?= /usr/local
+install: build ## Copy dcos-play to $(PREFIX)/bin
+	@install -D -m 755 "$(CARGO_TARGET_DIR)/debug/dcos-play" "$(DESTDIR)$(PREFIX)/bin/dcos-play"

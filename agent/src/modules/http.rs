@@ -1,0 +1,379 @@
+//! Speaking HTTP for `get_url` and `uri`.
+//!
+//! Owns: connections, trust, proxies, authentication and the words for what went wrong. Must not: write files.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use ureq::ResponseExt as _;
+use ureq::http::{self, Method, Uri};
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig};
+
+use super::{Fault, Host};
+use crate::options::Opt;
+
+/// Options of everything that speaks HTTP.
+pub(super) static OPTIONS: &[Opt] = &[
+    Opt::str("url").required(),
+    Opt::bool("force").aliases(&["thirsty"]),
+    Opt::str("http_agent"),
+    Opt::bool("use_proxy"),
+    Opt::bool("validate_certs"),
+    Opt::str("url_username").aliases(&["username", "user"]),
+    Opt::str("url_password").aliases(&["password"]).secret(),
+    Opt::bool("force_basic_auth"),
+    Opt::path("client_cert"),
+    Opt::path("client_key"),
+    Opt::path("ca_path"),
+    Opt::dict("headers"),
+    Opt::int("timeout"),
+    Opt::bool("decompress"),
+    Opt::list("unredirected_headers").ignored("credentials never follow a redirect to another host"),
+    Opt::bool("use_gssapi"),
+    Opt::bool("use_netrc").ignored("`.netrc` files are not read"),
+    Opt::list("ciphers").ignored("the TLS library uses only safe ones"),
+];
+
+/// Arguments of everything that speaks HTTP.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct HttpArgs {
+    pub(super) url: String,
+    #[serde(default)]
+    pub(super) force: bool,
+    http_agent: Option<String>,
+    use_proxy: Option<bool>,
+    validate_certs: Option<bool>,
+    url_username: Option<String>,
+    url_password: Option<String>,
+    #[serde(default)]
+    force_basic_auth: bool,
+    client_cert: Option<String>,
+    client_key: Option<String>,
+    ca_path: Option<String>,
+    #[serde(default)]
+    pub(super) headers: Map<String, Value>,
+    timeout: Option<u64>,
+    decompress: Option<bool>,
+    #[serde(default)]
+    use_gssapi: bool,
+}
+
+/// What is asked for.
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a str,
+    pub(super) body: Option<&'a [u8]>,
+    /// Beside the user's own.
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) redirects: bool,
+    /// Seconds for each step on the way: connecting, the answer's start, each read.
+    pub(super) usual_timeout: u64,
+}
+
+/// The answer, whatever its status.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) reason: String,
+    pub(super) url: String,
+    pub(super) headers: http::HeaderMap,
+    body: ureq::Body,
+}
+
+impl Answer {
+    /// A header's value.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The body as it comes.
+    pub(super) fn body(self) -> impl Read {
+        self.body.into_with_config().limit(u64::MAX).reader()
+    }
+
+    /// `OK (12 bytes)` or `HTTP Error 404: Not Found`.
+    pub(super) fn message(&self) -> String {
+        if self.status < 400 {
+            let size = self.header("content-length").unwrap_or("unknown");
+            format!("OK ({size} bytes)")
+        } else {
+            format!("HTTP Error {}: {}", self.status, self.reason)
+        }
+    }
+}
+
+impl HttpArgs {
+    /// Asks once, or twice when the server wants to know who we are first.
+    ///
+    /// # Errors
+    /// When no answer came; the message is the reason alone.
+    pub(super) fn ask(&self, asked: &Asked<'_>, host: &Host<'_>) -> Result<Answer, Fault> {
+        if self.use_gssapi {
+            return Err(Fault::new("`use_gssapi` is not supported"));
+        }
+        let uri: Uri =
+            self.url.parse().map_err(|e| Fault::new(format!("`{}` is not a URL: {e}", self.url)))?;
+        let agent = self.agent(&uri, asked, host)?;
+        let user = self.credentials(&uri);
+        let first = self.once(&agent, asked, &uri, user.as_deref().filter(|_| self.force_basic_auth))?;
+        match user {
+            Some(user) if first.status == 401 && !self.force_basic_auth => {
+                self.once(&agent, asked, &uri, Some(&user))
+            }
+            _ => Ok(first),
+        }
+    }
+
+    /// The value of the `Authorization` header, from the options or the URL.
+    fn credentials(&self, uri: &Uri) -> Option<String> {
+        let in_url =
+            uri.authority().and_then(|a| a.as_str().rsplit_once('@')).map(|(user, _)| user.to_owned());
+        let pair = match &self.url_username {
+            Some(user) => format!("{user}:{}", self.url_password.as_deref().unwrap_or_default()),
+            None => in_url?,
+        };
+        Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
+    }
+
+    fn once(
+        &self,
+        agent: &ureq::Agent,
+        asked: &Asked<'_>,
+        uri: &Uri,
+        authorization: Option<&str>,
+    ) -> Result<Answer, Fault> {
+        let method = Method::from_bytes(asked.method.to_uppercase().as_bytes())
+            .map_err(|_| Fault::new(format!("`{}` is not an HTTP method", asked.method)))?;
+        let mut request = http::Request::builder().method(method).uri(uri.clone());
+        for (name, value) in asked.headers.iter().filter(|(name, _)| !self.has_header(name)) {
+            request = request.header(name, value);
+        }
+        for (name, value) in &self.headers {
+            let value = match value {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            request = request.header(name, value);
+        }
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization);
+        }
+        let bad = |e: http::Error| Fault::new(format!("the request cannot be made: {e}"));
+        let response = match asked.body {
+            Some(body) => agent.run(request.body(body).map_err(bad)?),
+            None => agent.run(request.body(()).map_err(bad)?),
+        };
+        let response = response.map_err(|e| Fault::new(words(&e)))?;
+        let url = response.get_uri().to_string();
+        let (parts, body) = response.into_parts();
+        let reason = parts.status.canonical_reason().unwrap_or("unknown").to_owned();
+        Ok(Answer { status: parts.status.as_u16(), reason, url, headers: parts.headers, body })
+    }
+
+    fn has_header(&self, name: &str) -> bool {
+        self.headers.keys().any(|key| key.eq_ignore_ascii_case(name))
+    }
+
+    fn agent(&self, uri: &Uri, asked: &Asked<'_>, host: &Host<'_>) -> Result<ureq::Agent, Fault> {
+        let timeout = Some(Duration::from_secs(self.timeout.unwrap_or(asked.usual_timeout)));
+        let encoding = if self.decompress.unwrap_or(true) { "gzip" } else { "identity" };
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .allow_non_standard_methods(true)
+            .user_agent(self.http_agent.clone().unwrap_or_else(|| "ansible-httpget".to_owned()))
+            .accept_encoding(encoding)
+            .max_redirects(if asked.redirects { 10 } else { 0 })
+            .max_idle_connections(0)
+            .timeout_resolve(timeout)
+            .timeout_connect(timeout)
+            .timeout_send_request(timeout)
+            .timeout_recv_response(timeout)
+            .timeout_per_read(timeout)
+            .tls_config(self.tls(uri)?)
+            .proxy(self.proxy(uri, host)?)
+            .build();
+        Ok(config.new_agent())
+    }
+
+    fn proxy(&self, uri: &Uri, host: &Host<'_>) -> Result<Option<ureq::Proxy>, Fault> {
+        if !self.use_proxy.unwrap_or(true) {
+            return Ok(None);
+        }
+        let var = |name: &str| {
+            let names = [name.to_owned(), name.to_uppercase()];
+            let task = host.environment.iter().rev().find(|(k, _)| names.contains(k)).map(|(_, v)| v.clone());
+            task.or_else(|| names.iter().find_map(|n| std::env::var(n).ok())).filter(|v| !v.is_empty())
+        };
+        let target = uri.host().unwrap_or_default();
+        if var("no_proxy").is_some_and(|list| excluded(target, &list)) {
+            return Ok(None);
+        }
+        let named = format!("{}_proxy", uri.scheme_str().unwrap_or("http"));
+        match var(&named).or_else(|| var("all_proxy")) {
+            Some(proxy) => match ureq::Proxy::new(&proxy) {
+                Ok(proxy) => Ok(Some(proxy)),
+                Err(e) => Err(Fault::new(format!("`{named}` is `{proxy}`, which is no proxy's URL: {e}"))),
+            },
+            None => Ok(None),
+        }
+    }
+
+    fn tls(&self, uri: &Uri) -> Result<TlsConfig, Fault> {
+        if uri.scheme_str() != Some("https") {
+            return Ok(TlsConfig::default());
+        }
+        let verify = self.validate_certs.unwrap_or(true);
+        let mut tls = TlsConfig::builder().disable_verification(!verify);
+        if verify {
+            tls = tls.root_certs(self.roots()?);
+        }
+        if let Some(path) = &self.client_cert {
+            let mut certificates = Vec::new();
+            let mut key = None;
+            for file in std::iter::once(path).chain(&self.client_key) {
+                for item in pem(file)? {
+                    match item {
+                        PemItem::Certificate(certificate) => certificates.push(certificate),
+                        PemItem::PrivateKey(private) => key = Some(private),
+                        _ => {}
+                    }
+                }
+            }
+            let key: PrivateKey<'static> = key.ok_or_else(|| {
+                Fault::new(format!("neither `client_key` nor `{path}` holds a private key"))
+            })?;
+            tls = tls.client_cert(Some(ClientCert::new_with_certs(&certificates, key)));
+        }
+        Ok(tls.build())
+    }
+
+    /// Whom to trust: `ca_path`, else the host's own store, else the one that Mozilla keeps.
+    fn roots(&self) -> Result<RootCerts, Fault> {
+        let mut roots: Vec<Certificate<'static>> = Vec::new();
+        match &self.ca_path {
+            Some(path) => {
+                for item in pem(path)? {
+                    if let PemItem::Certificate(certificate) = item {
+                        roots.push(certificate);
+                    }
+                }
+                if roots.is_empty() {
+                    return Err(Fault::new(format!("`{path}` holds no certificate")));
+                }
+            }
+            None => {
+                for certificate in rustls_native_certs::load_native_certs().certs {
+                    roots.push(Certificate::from_der(&certificate).to_owned());
+                }
+            }
+        }
+        Ok(if roots.is_empty() { RootCerts::WebPki } else { RootCerts::Specific(Arc::new(roots)) })
+    }
+}
+
+fn pem(path: &str) -> Result<Vec<PemItem<'static>>, Fault> {
+    let bytes = std::fs::read(path).map_err(|e| Fault::io("read", path, &e))?;
+    let items: Result<Vec<_>, _> = ureq::tls::parse_pem(&bytes).collect();
+    items.map_err(|e| Fault::new(format!("`{path}` is not PEM: {e}")))
+}
+
+/// The usual rules of `no_proxy`: `*`, a name, or a domain with or without a dot in front.
+fn excluded(target: &str, list: &str) -> bool {
+    list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).any(|entry| {
+        let entry = entry.split(':').next().unwrap_or(entry).trim_start_matches('.');
+        entry == "*"
+            || target == entry
+            || target.strip_suffix(entry).is_some_and(|front| front.ends_with('.'))
+    })
+}
+
+/// What went wrong, in words that playbooks may know.
+fn words(error: &ureq::Error) -> String {
+    let because = match error {
+        ureq::Error::Io(e) => match e.raw_os_error() {
+            Some(number) => format!("<urlopen error [Errno {number}] {}>", capital(&super::plain(e))),
+            None => format!("<urlopen error {e}>"),
+        },
+        ureq::Error::HostNotFound => "<urlopen error [Errno -2] Name or service not known>".to_owned(),
+        ureq::Error::ConnectionFailed => "<urlopen error connection failed>".to_owned(),
+        ureq::Error::Timeout(_) => "<urlopen error timed out>".to_owned(),
+        other => other.to_string(),
+    };
+    format!("Request failed: {because}")
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// The last part of a URL's path, or what `Content-Disposition` says.
+pub(super) fn file_name(url: &str, disposition: Option<&str>) -> String {
+    let told = disposition.and_then(|text| text.split("filename=").nth(1)).map(|name| {
+        let name = name.split(';').next().unwrap_or(name).trim().trim_matches(['"', '\'']);
+        name.rsplit('/').next().unwrap_or(name).to_owned()
+    });
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    let path =
+        path.split_once("://").map_or(path, |(_, rest)| rest.split_once('/').map_or("", |(_, path)| path));
+    told.filter(|n| !n.is_empty() && n != "..").unwrap_or_else(|| {
+        path.rsplit('/').next().filter(|n| !n.is_empty()).unwrap_or("index.html").to_owned()
+    })
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    //! A server for tests: answers each request with the next answer of its list.
+
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::mpsc::{Receiver, channel};
+
+    /// Gives the server's URL, and what it was asked.
+    pub(in crate::modules) fn serve(answers: Vec<String>) -> (String, Receiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let (told, asked) = channel();
+        std::thread::spawn(move || {
+            for answer in answers {
+                let Ok((stream, _)) = listener.accept() else { return };
+                let mut reader = BufReader::new(stream);
+                let mut head = String::new();
+                while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).is_ok_and(|n| n > 0) {}
+                let length = head.lines().find_map(|l| {
+                    l.to_lowercase().strip_prefix("content-length: ").and_then(|n| n.trim().parse().ok())
+                });
+                let mut body = vec![0; length.unwrap_or(0)];
+                let _ = reader.read_exact(&mut body);
+                let _ = told.send(format!("{head}{}", String::from_utf8_lossy(&body)));
+                let _ = reader.get_mut().write_all(answer.as_bytes());
+            }
+        });
+        (url, asked)
+    }
+
+    /// An answer with a body.
+    pub(in crate::modules) fn answer(status: &str, headers: &str, body: &str) -> String {
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n{body}",
+            body.len()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_are_left_out_and_names_found() {
+        assert!(excluded("a.example.org", "localhost, .example.org"));
+        assert!(excluded("x", "*"));
+        assert!(!excluded("notexample.org", "example.org"));
+        assert_eq!(file_name("http://h/a/b.sh?x=1", None), "b.sh");
+        assert_eq!(file_name("http://h", None), "index.html");
+        assert_eq!(file_name("http://h/a", Some("attachment; filename=\"../c.tar\"")), "c.tar");
+    }
+}

@@ -1,0 +1,54 @@
+#!/bin/bash
+# Runs every suite, also after one failed, and prints the totals.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/lib.sh
+
+failed=()
+summary=()
+
+# 1. The workspace. Tests on real hosts are in binaries called `lab_*` and boot their own labs.
+obstacle=$(lab_obstacle)
+if cargo nextest --version >/dev/null 2>&1; then
+    selection=()
+    if [[ -n $obstacle ]]; then
+        selection=(-E 'not binary(/^lab_/)')
+    fi
+    cargo nextest run --workspace --no-fail-fast "${selection[@]}" || failed+=(workspace)
+    summary+=("workspace: see nextest's summary above")
+else
+    say "note: cargo-nextest isn't installed, so \`cargo test\` runs the tests (slower; \`cargo install --locked cargo-nextest\`)"
+    log=$(mktemp)
+    # One test at a time in binaries that boot labs: they share the machine's addresses.
+    RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(nproc)} cargo test --workspace --no-fail-fast --lib --bins --tests 2>&1 |
+        tee "$log" || failed+=(workspace)
+    summary+=("workspace: $(awk '/^test result:/ { passed += $4; bad += $6; left += $8 }
+        END { printf "%d passed, %d failed, %d ignored", passed, bad, left }' "$log")")
+    rm -f "$log"
+fi
+if [[ -n $obstacle ]]; then
+    summary+=("lab: skipped, $obstacle")
+fi
+
+# 2. Examples in doc comments, which nextest doesn't run.
+log=$(mktemp)
+cargo test --workspace --doc 2>&1 | tee "$log" | grep -v '^$' || failed+=(docs)
+summary+=("docs: $(awk '/^test result:/ { passed += $4; bad += $6 } END { printf "%d passed, %d failed", passed, bad }' "$log")")
+rm -f "$log"
+
+# 3. The stand-in for DC/OS, which is Python.
+log=$(mktemp)
+python3 -m unittest discover lab/standin/tests 2>&1 | tee "$log" | tail -n 4 || failed+=(stand-in)
+ran=$(sed -n 's/^Ran \([0-9]*\) tests\{0,1\} in .*/\1/p' "$log")
+bad=$(sed -n 's/^FAILED (\(.*\))/\1/p' "$log" | tr ',' '\n' | awk -F= '/failures|errors/ { n += $2 } END { print n + 0 }')
+if [[ -z $ran || $bad -gt 0 ]]; then
+    cat "$log" >&2
+fi
+summary+=("stand-in: $((${ran:-0} - bad)) passed, $bad failed")
+rm -f "$log"
+
+say ""
+printf '%s\n' "${summary[@]}"
+if ((${#failed[@]})); then
+    die "failed: ${failed[*]}"
+fi
