@@ -4,7 +4,7 @@
 //! does), or touch a host but through the transport it is given.
 //! Called by: the command line; tests and simulations with other edges.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -28,7 +28,7 @@ pub use state::{ConnectionDefaults, Edges, Inputs, Options};
 pub use tags::selected;
 
 use crate::journal::{CancelReason, EventKind, RunMode, Totals};
-use crate::resolve::{Play, Playbook};
+use crate::resolve::{NeedScope, Play, Playbook};
 use crate::template::{Scope, Templates, Var};
 use crate::vars::Store;
 use crate::vars::connection::Given;
@@ -116,23 +116,18 @@ async fn announce_cancel(state: Arc<RunState>) {
 /// Starts every play as soon as the plays it needs are over.
 async fn run_plays(state: &Arc<RunState>) -> Option<String> {
     let plays = &state.inputs.playbook.plays;
-    let over: HashMap<usize, watch::Sender<bool>> =
-        plays.iter().map(|p| (p.index, watch::Sender::new(false))).collect();
-    let over = Arc::new(over);
     let stop = Arc::new(watch::Sender::new(false));
     let mut running = tokio::task::JoinSet::new();
     for (at, play) in plays.iter().enumerate() {
-        let after: Vec<usize> =
-            state.inputs.plan.plays[at].after.iter().map(|(other, _)| plays[*other].index).collect();
-        let (state, play, over, stop) = (Arc::clone(state), Arc::clone(play), Arc::clone(&over), Arc::clone(&stop));
+        let (whole, by_host): (Vec<_>, Vec<_>) =
+            state.inputs.plan.plays[at].after.iter().copied().partition(|(_, scope)| *scope == NeedScope::Play);
+        let by_host: Vec<usize> = by_host.into_iter().map(|(other, _)| other).collect();
+        let (state, play, stop) = (Arc::clone(state), Arc::clone(play), Arc::clone(&stop));
         running.spawn(async move {
-            for other in after {
-                if let Some(sender) = over.get(&other) {
-                    // The sender lives as long as this map: waiting cannot fail.
-                    let _ = sender.subscribe().wait_for(|done| *done).await;
-                }
+            for (other, _) in whole {
+                state.progress[other].until_over().await;
             }
-            let ended = if *stop.borrow() { Ok(()) } else { run_play(&state, &play).await };
+            let ended = if *stop.borrow() { Ok(()) } else { run_play(&state, &play, by_host).await };
             let fault = ended.err().map(|fault| {
                 stop.send_replace(true);
                 let place = state.place(fault.at);
@@ -140,9 +135,7 @@ async fn run_plays(state: &Arc<RunState>) -> Option<String> {
                 state.tell(EventKind::Warning { text: fault.text, place: Some(place) });
                 text
             });
-            if let Some(sender) = over.get(&play.index) {
-                sender.send_replace(true);
-            }
+            state.progress[at].ends();
             fault
         });
     }

@@ -28,6 +28,8 @@ pub(super) struct PlayRun {
     published: RwLock<Arc<PlayVars>>,
     pub(super) state: Arc<PlayState>,
     pub(super) handlers: Handlers,
+    /// Positions of plays of which each host must have done its part first.
+    pub(super) by_host: Vec<usize>,
     /// Hosts of the play in its order, lost ones included.
     hosts_all: Vec<Arc<str>>,
     /// `meta: end_play` was met.
@@ -56,8 +58,8 @@ pub(super) struct PlayFault {
     pub(super) at: Span,
 }
 
-/// Runs a play on its hosts, batch after batch.
-pub(super) async fn run_play(run: &Arc<RunState>, play: &Arc<Play>) -> Result<(), PlayFault> {
+/// Runs a play on its hosts, batch after batch; each host starts when it has done its part of the plays in `by_host`.
+pub(super) async fn run_play(run: &Arc<RunState>, play: &Arc<Play>, by_host: Vec<usize>) -> Result<(), PlayFault> {
     let inputs = &run.inputs;
     if run.stopping() {
         run.tell(EventKind::PlayNotRun { play: play.index, name: play.name.clone(), why: NotRun::Cancelled });
@@ -102,6 +104,7 @@ pub(super) async fn run_play(run: &Arc<RunState>, play: &Arc<Play>) -> Result<()
         hosts: hosts.clone(),
         place: run.place(play.span),
     });
+    run.progress[play.index].starts(&hosts);
     for host in &hosts {
         run.count_host(host);
     }
@@ -124,6 +127,7 @@ pub(super) async fn run_play(run: &Arc<RunState>, play: &Arc<Play>) -> Result<()
         published: RwLock::new(Arc::new(vars)),
         state: PlayState::new(info),
         handlers: Handlers::new(play.handlers.clone()),
+        by_host,
         hosts_all,
         ended: AtomicBool::new(false),
         parts: RwLock::default(),

@@ -3,7 +3,7 @@
 //! Owns: the one way events are made (numbered, journaled, then shown), the limit on busy hosts, the state of cancel,
 //! and which hosts the run has lost. Must not: know what a task does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::actions::Clock;
 use crate::connection::Transport;
-use crate::journal::{CancelReason, Event, EventKind, Journal, Outcome, Place, StepId, Totals};
+use crate::journal::{CancelReason, Event, EventKind, Journal, Place, StepId, Totals};
 use crate::plan::Plan;
 use crate::resolve::{Playbook, Resolver};
 use crate::source::{Sources, Span};
@@ -128,7 +128,70 @@ pub(super) struct RunState {
     running: AtomicU64,
     broken: watch::Sender<bool>,
     pub(super) clock: Arc<dyn Clock>,
+    /// One for each play.
+    pub(super) progress: Vec<Progress>,
     pub(super) began: Instant,
+}
+
+/// How far a play is, for plays that need it.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    state: Mutex<ProgressState>,
+    changed: tokio::sync::Notify,
+}
+
+#[derive(Debug, Default)]
+struct ProgressState {
+    /// The play's hosts, once they are known.
+    hosts: Option<HashSet<Arc<str>>>,
+    done: HashSet<Arc<str>>,
+    over: bool,
+}
+
+impl Progress {
+    /// The play's hosts are known now.
+    pub(super) fn starts(&self, hosts: &[Arc<str>]) {
+        lock(&self.state).hosts = Some(hosts.iter().cloned().collect());
+        self.changed.notify_waiters();
+    }
+
+    /// A host has done its part of the play.
+    pub(super) fn host_done(&self, host: &Arc<str>) {
+        lock(&self.state).done.insert(Arc::clone(host));
+        self.changed.notify_waiters();
+    }
+
+    /// The play is over, or will not run.
+    pub(super) fn ends(&self) {
+        lock(&self.state).over = true;
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until the play is over.
+    pub(super) async fn until_over(&self) {
+        self.until(|state| state.over).await;
+    }
+
+    /// Waits until a host has done its part, or has none.
+    pub(super) async fn until_host(&self, host: &Arc<str>) {
+        let passed = |state: &ProgressState| {
+            state.over || state.done.contains(host) || state.hosts.as_ref().is_some_and(|hosts| !hosts.contains(host))
+        };
+        self.until(passed).await;
+    }
+
+    async fn until(&self, holds: impl Fn(&ProgressState) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // Registered before looking, so that no change in between is missed.
+            changed.as_mut().enable();
+            if holds(&lock(&self.state)) {
+                return;
+            }
+            changed.await;
+        }
+    }
 }
 
 /// Why a host takes no further part in the run.
@@ -152,6 +215,7 @@ impl RunState {
             transport: edges.transport,
             interrupts: edges.interrupts,
             clock: edges.clock,
+            progress: inputs.playbook.plays.iter().map(|_| Progress::default()).collect(),
             lost: Mutex::default(),
             now: edges.now,
             record: Mutex::new(Record { journal: edges.journal, reports: edges.reports, seq: 0, totals: Totals::default() }),
@@ -262,9 +326,4 @@ impl RunState {
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// True when the outcome ends a host's way through its block.
-pub(super) fn is_failure(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Failed)
 }

@@ -78,7 +78,13 @@ impl Walker {
     /// Goes through the whole play.
     pub(super) async fn walk(mut self) {
         let play = Arc::clone(&self.playing.play);
-        let mut flow = self.gather_facts(&[0]).await;
+        let run = Arc::clone(&self.playing.run);
+        for need in &self.playing.by_host {
+            run.progress[*need].until_host(&self.host).await;
+        }
+        // Lost in the play it waited for: it takes no part in this one.
+        let lost = !self.playing.by_host.is_empty() && self.is_lost(&self.host);
+        let mut flow = if lost { Flow::Left(Left::Ended) } else { self.gather_facts(&[0]).await };
         if matches!(flow, Flow::Next) {
             flow = self.items(&play.items, &[1]).await;
         }
@@ -102,6 +108,7 @@ impl Walker {
             }
         }
         self.batch.line.leave(self.index);
+        run.progress[play.index].host_done(&self.host);
     }
 
     fn forces_handlers(&self) -> bool {
@@ -271,7 +278,8 @@ impl Walker {
     }
 
     fn runs_once(&self, task: &Task) -> bool {
-        self.flag(&task.settings.run_once, task)
+        let for_all = crate::actions::find(&task.action.name).is_some_and(|a| a.once_for_all_hosts());
+        for_all || self.flag(&task.settings.run_once, task)
     }
 
     fn flag(&self, node: &Option<crate::source::Node>, task: &Task) -> bool {

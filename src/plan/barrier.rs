@@ -14,6 +14,8 @@ pub enum BarrierReason {
     DelegateTo,
     /// Names a variable that looks at other hosts (`through` when it is not the name itself).
     Looks { name: String, through: Option<String> },
+    /// `pause`: people are asked once, not once a host.
+    OnceForAll { action: String },
     /// `add_host`, `group_by`: changes what other hosts see.
     Inventory { action: String },
     Meta { action: String },
@@ -32,6 +34,7 @@ impl std::fmt::Display for BarrierReason {
             Self::Looks { name, through: Some(through) } => {
                 write!(f, "it looks at other hosts through `{through}`, which uses `{name}`")
             }
+            Self::OnceForAll { action } => write!(f, "`{action}` is done once for all hosts"),
             Self::Inventory { action } => write!(f, "`{action}` changes the inventory"),
             Self::Meta { action } => write!(f, "`meta: {action}` acts on all hosts"),
             Self::DynamicInclude => f.write_str("the included file is only known at run time"),
@@ -64,6 +67,7 @@ pub fn barrier_of(play: &Play, task: &Task, looks: &Looks) -> Option<(BarrierRea
         (_, name @ ("add_host" | "group_by")) => {
             return Some((BarrierReason::Inventory { action: name.to_owned() }, task.span));
         }
+        (_, "pause") => return Some((BarrierReason::OnceForAll { action: "pause".to_owned() }, task.span)),
         (ActionKind::Meta(meta), _) => {
             let all = matches!(
                 meta,

@@ -216,7 +216,7 @@ impl Inner {
             pass.path.push(Step { scope: key, text: id, name: Arc::clone(name) });
             Ok(())
         })?;
-        let result = self.run(text, &Mode::Playbook, scope);
+        let result = super::with_stack(|| self.run(text, &Mode::Playbook, scope));
         PASS.with_borrow_mut(|pass| {
             if let Some(pass) = pass {
                 pass.path.pop();

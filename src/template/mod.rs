@@ -117,3 +117,8 @@ pub fn lookup_names() -> Vec<&'static str> {
     names.sort_unstable();
     names
 }
+
+/// Runs nested rendering with enough stack left, whatever thread it is on: worker threads have little.
+fn with_stack<T>(run: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(512 * 1024, 2 * 1024 * 1024, run)
+}

@@ -89,7 +89,7 @@ impl Cx {
             return Err(too_deep());
         }
         self.depth += 1;
-        let result = run(self);
+        let result = super::with_stack(|| run(self));
         self.depth -= 1;
         result
     }

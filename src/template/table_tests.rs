@@ -272,3 +272,27 @@ fn password_is_made_once_and_kept() {
     assert_eq!(first.as_str().map(str::len), Some(12));
     assert_eq!(first, again);
 }
+
+#[test]
+fn deep_chains_of_variables_fit_a_worker_threads_stack_and_deeper_ones_are_refused() {
+    let chain = |length: usize| {
+        let mut vars: Vec<String> = (0..length)
+            .map(|n| format!("v{n}: \"{{{{ [v{}, 1] | first | default('x') }}}}\"", n + 1))
+            .collect();
+        vars.push(format!("v{length}: end"));
+        scope(&vars.join("\n"))
+    };
+    let value = templates().text("{{ v0 }}", None, &chain(60)).expect("fits");
+    assert_eq!(value.as_str(), Some("end"));
+    let e = templates().text("{{ v0 }}", None, &chain(200)).expect_err("is too deep");
+    assert_eq!(e.kind, ErrorKind::Depth);
+    let e = templates()
+        .file(
+            "{% macro m(n) %}{{ m(n + 1) }}{% endmacro %}{{ m(0) }}",
+            Path::new("t"),
+            FileOptions::default(),
+            &scope("{}"),
+        )
+        .expect_err("never ends");
+    assert_eq!(e.kind, ErrorKind::Depth);
+}
