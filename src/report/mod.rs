@@ -49,7 +49,6 @@ pub(crate) struct Started {
     pub(crate) name: String,
     pub(crate) role: Option<String>,
     pub(crate) action: Arc<str>,
-    pub(crate) place: crate::journal::Place,
 }
 
 impl Started {
@@ -83,12 +82,11 @@ pub fn run(events: &Receiver<Arc<Event>>, logs: HostLogs, console: Console, comp
     let mut console: Option<Box<dyn Reporter>> = Some(console.into_reporter());
     let mut context = Context::default();
     for event in events {
-        if let EventKind::StepStarted { step, name, role, action, place, .. } = &event.kind {
+        if let EventKind::StepStarted { step, name, role, action, .. } = &event.kind {
             let started = Started {
                 name: name.clone(),
                 role: role.clone(),
                 action: Arc::clone(action),
-                place: place.clone(),
             };
             context.started.insert(*step, started);
         }

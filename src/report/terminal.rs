@@ -19,7 +19,8 @@ pub struct Terminal {
     screen: MultiProgress,
     plays: HashMap<usize, PlayBar>,
     hosts: HashMap<Arc<str>, ProgressBar>,
-    /// Which host a running step belongs to, and its play.
+    /// The play that each busy host works in.
+    playing: HashMap<Arc<str>, usize>,
     not_run: Vec<String>,
 }
 
@@ -38,7 +39,7 @@ impl Terminal {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(12));
-        Self { settings, screen, plays: HashMap::new(), hosts: HashMap::new(), not_run: Vec::new() }
+        Self { settings, screen, plays: HashMap::new(), hosts: HashMap::new(), playing: HashMap::new(), not_run: Vec::new() }
     }
 
     fn above(&self, text: &str) -> std::io::Result<()> {
@@ -114,6 +115,7 @@ impl Reporter for Terminal {
                     _ => String::new(),
                 };
                 self.host_line(host, &title);
+                self.playing.insert(Arc::clone(host), *play);
                 if let Some(p) = self.plays.get(play) {
                     p.bar.inc_length(1);
                 }
@@ -168,8 +170,9 @@ impl Reporter for Terminal {
                     ))?;
                 }
             }
-            EventKind::HostRebooted { .. } => {
-                for p in self.plays.values_mut() {
+            EventKind::HostRebooted { host, .. } => {
+                let play = self.playing.get(host).and_then(|play| self.plays.get_mut(play));
+                if let Some(p) = play {
                     p.rebooted += 1;
                 }
                 if let Some(text) = plain::lines(event, context, &self.settings) {
