@@ -15,9 +15,9 @@ use super::setup::{self, Wanted};
 use super::{Trouble, lab};
 use crate::lab::{Lab, LabDirs, LabSpec};
 use crate::connection::{Pool, PoolSettings};
-use crate::engine::{self, ConnectionDefaults, Edges, Inputs, Options};
+use crate::engine::{self, ConnectionDefaults, Edges, Inputs, Interrupted, Options, Resume};
 use crate::inventory::Limit;
-use crate::journal::{FORMAT, Header, HostsLock, Journal, RunFolder};
+use crate::journal::{FORMAT, Header, History, HostsLock, Journal, RunFolder};
 use crate::report::{Console, HostLogs, Json, Plain, Settings, Terminal};
 use crate::source::Diagnostics;
 use crate::vars::RunInfo;
@@ -32,6 +32,17 @@ pub enum Output {
     Plain,
     /// Every event as a line of JSON
     Json,
+}
+
+/// What to do with an interrupted step whose module cannot be repeated blindly (`command`, `shell`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnInterrupted {
+    /// The host stops there, unless its agent still has the result
+    Stop,
+    /// Run it again
+    Repeat,
+    /// Take it as done
+    Skip,
 }
 
 /// Flags of `run`; those that `ansible-playbook` has carry its names.
@@ -98,6 +109,15 @@ pub struct RunArgs {
     /// Show more; repeat for even more
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Go on where an earlier run of the same playbooks stopped: its id, or the latest
+    #[arg(long, value_name = "RUN", num_args = 0..=1, require_equals = false)]
+    pub resume: Option<Option<String>>,
+    /// With --resume: only say where each host would go on, and why
+    #[arg(long, requires = "resume")]
+    pub explain: bool,
+    /// With --resume: what to do with a step that was interrupted and may not be repeated blindly
+    #[arg(long, value_enum, default_value_t = OnInterrupted::Stop, requires = "resume")]
+    pub interrupted: OnInterrupted,
     /// How the run is shown
     #[arg(long, value_enum, default_value_t = Output::Auto)]
     pub output: Output,
@@ -127,24 +147,31 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
         },
     };
     let ready = setup::prepare(&wanted)?;
+    let earlier = earlier_run(args)?;
     check_limit(args, &ready)?;
     boot_labs(&ready.labs)?;
     let (password, become_password) = passwords(args)?;
     let directory = std::env::current_dir()?;
-    let folder = RunFolder::create(&directory, &jiff::Zoned::now())?;
+    // What only explains is no run: it must not become the latest one.
+    let scratch = if args.explain { Some(tempfile::tempdir()?) } else { None };
+    let folder = match &scratch {
+        Some(scratch) => RunFolder::scratch(scratch.path())?,
+        None => RunFolder::create(&directory, &jiff::Zoned::now())?,
+    };
     let _hosts = claim(args, &ready, &folder)?;
     let shown_folder = format!(".dcos-play/runs/{}", folder.id);
     let terminal = args.output == Output::Auto && std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
     let command = masked_command(&ready.masks);
     let settings = Settings {
         folder: shown_folder,
-        again: command.join(" "),
+        again: again(&command),
         verbosity: args.verbose,
         diff: args.diff,
         colour: common::colour(),
         width: common::width(),
     };
     let console = match args.output {
+        _ if args.explain => Console::Plain(Plain::new(Box::new(std::io::sink()), settings.clone())),
         Output::Json => Console::Json(Json::new(Box::new(std::io::stdout()))),
         _ if terminal => Console::Terminal(Terminal::new(settings.clone())),
         _ => Console::Plain(Plain::new(Box::new(std::io::stdout()), settings.clone())),
@@ -164,11 +191,13 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
         dcos_play_journal: FORMAT,
         run: folder.id.0.clone(),
         program: format!("dcos-play {}", env!("CARGO_PKG_VERSION")),
+        agent_run: earlier.as_ref().map_or_else(|| folder.id.0.clone(), |(agent_run, _)| agent_run.clone()),
     };
+    let agent_run = header.agent_run.clone();
     let journal = Journal::create(folder.journal(), &header)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let pool = Arc::new(Pool::new(PoolSettings {
-        run: folder.id.0.clone(),
+        run: agent_run,
         control_directory: control_directory()?,
         openings: 32,
         reconnect: Duration::from_secs(60),
@@ -206,12 +235,18 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
                 become_password,
             },
             playbook_directory: std::path::absolute(&args.playbooks[0])?.parent().map(PathBuf::from).unwrap_or(directory),
+            playbooks: args
+                .playbooks
+                .iter()
+                .map(|p| std::path::absolute(p).map(|p| p.display().to_string()))
+                .collect::<Result<_, _>>()?,
             verbosity: args.verbose,
             command,
         },
         masks: ready.masks,
         vault,
         console: None,
+        resume: earlier.map(|(_, resume)| resume),
         reload_inventory: None,
     };
     let edges = Edges {
@@ -229,10 +264,44 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
     // Workers of hosts that never answer must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(200));
     let _ = reporter.join();
+    if args.explain {
+        let mut out = std::io::stdout().lock();
+        for (host, what) in &ended.departures {
+            writeln!(out, "{host:<14} goes on at {what}")?;
+        }
+        if ended.departures.is_empty() {
+            writeln!(out, "nothing is left to do")?;
+        }
+    }
     if let Some(fault) = &ended.fault {
         writeln!(std::io::stderr(), "error: {fault}")?;
     }
     Ok(engine::exit_code(&ended))
+}
+
+/// Reads the run that `--resume` names: the name agents know it by, and what it did.
+fn earlier_run(args: &RunArgs) -> Result<Option<(String, Resume)>, Trouble> {
+    let Some(wanted) = &args.resume else { return Ok(None) };
+    let wrong = |text: String| Trouble::new(crate::exit::PLAYBOOK, format!("error: {text}"));
+    let folder = crate::journal::latest(&std::env::current_dir()?, wanted.as_deref()).map_err(|e| wrong(e.to_string()))?;
+    let (header, events) = crate::journal::read(&folder.journal()).map_err(|e| wrong(e.to_string()))?;
+    let history = History::of(&events);
+    let given: Vec<String> =
+        args.playbooks.iter().map(|p| std::path::absolute(p).map(|p| p.display().to_string())).collect::<Result<_, _>>()?;
+    if history.playbooks != given {
+        return Err(wrong(format!(
+            "run {} was of {}, which is not what you want to resume",
+            folder.id,
+            history.playbooks.join(", ")
+        )));
+    }
+    let interrupted = match args.interrupted {
+        OnInterrupted::Stop => Interrupted::Ask,
+        OnInterrupted::Repeat => Interrupted::Repeat,
+        OnInterrupted::Skip => Interrupted::Skip,
+    };
+    let resume = Resume { history: Arc::new(history), explain: args.explain, interrupted };
+    Ok(Some((header.agent_run, resume)))
 }
 
 /// Counts Ctrl-C and SIGTERM; the third leaves at once.
@@ -357,4 +426,10 @@ fn control_directory() -> Result<PathBuf, Trouble> {
         return Err(Trouble::new(crate::exit::ERROR, text));
     }
     Ok(path)
+}
+
+/// The command that goes on after a failure.
+fn again(command: &[String]) -> String {
+    let line = command.join(" ");
+    if command.iter().any(|w| w == "--resume") { line } else { format!("{line} --resume") }
 }

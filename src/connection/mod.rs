@@ -89,6 +89,8 @@ pub struct Call {
     pub no_log: bool,
     /// The module says that running it twice gives the same end.
     pub repeat_safe: bool,
+    /// A call of an interrupted run whose result the agent may still have; only if it has not, this one is made.
+    pub collect: Option<StepKey>,
     /// Contents that the agent spools before the step starts, with the option that receives the path.
     pub uploads: Vec<(String, Content)>,
 }
@@ -148,6 +150,8 @@ pub enum FaultKind {
     Agent,
     /// The connection broke while in use.
     Lost,
+    /// The host was not asked: the step was only looked at.
+    NotAsked,
     /// The user cancelled the step and the host did not end it in time.
     Cancelled,
     /// This machine lacks something (the `ssh` program, file descriptors).
@@ -165,6 +169,7 @@ impl fmt::Display for FaultKind {
             Self::Become => "become",
             Self::Agent => "agent",
             Self::Lost => "connection lost",
+            Self::NotAsked => "not asked",
             Self::Cancelled => "cancelled",
             Self::Controller => "controller",
         })

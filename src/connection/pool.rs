@@ -478,6 +478,20 @@ impl Transport for Pool {
         async move {
             let backstop = call.timeout.map(|t| t + TIMEOUT_GRACE);
             let mut agent = self.agent(target).await?;
+            if let Some(earlier) = &call.collect {
+                let collect = ToAgent::Collect { step: earlier.clone() };
+                if let Answer::Done(reply) = agent.ask(earlier, &collect, Arc::clone(&output)).await {
+                    let _ = agent.send(&ToAgent::Acknowledge { step: earlier.clone() }, &[]).await;
+                    return Ok(reply);
+                }
+                if !call.repeat_safe {
+                    return Err(Fault::new(
+                        FaultKind::Lost,
+                        "the earlier run was interrupted in this step, and the host does not know how it ended",
+                    )
+                    .next("look at the host; then resume with --interrupted repeat, or --interrupted skip if it was done"));
+                }
+            }
             let mut sent = false;
             let mut give_up_at: Option<Instant> = None;
             loop {

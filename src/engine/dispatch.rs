@@ -9,6 +9,7 @@ use dcos_play_agent::options::{Repeat, Spec};
 use serde_json::{Map, Value as Json};
 
 use super::remote::StepRemote;
+use super::resume::Prints;
 use super::task::Keywords;
 use super::walk::Walker;
 use crate::actions::{Context, Effect, Stop};
@@ -49,6 +50,13 @@ pub(super) struct Pass<'a> {
     pub(super) task: &'a Arc<Task>,
     pub(super) keywords: &'a Keywords,
     pub(super) step: StepId,
+    pub(super) prints: Arc<Prints>,
+    /// Only find out what would be sent.
+    pub(super) verify: bool,
+    /// The call of an interrupted run that may be collected.
+    pub(super) collect: Option<String>,
+    /// The user says that an interrupted step is to be repeated.
+    pub(super) repeat: bool,
 }
 
 /// Why a step could not be put together.
@@ -98,6 +106,11 @@ impl Pass<'_> {
             no_log: self.keywords.no_log,
             environment: self.environment(&shared)?,
             timeout: self.timeout(&shared)?,
+            // One print for each item: what the first attempt sends first.
+            prints: (attempt == 1).then(|| Arc::clone(&self.prints)),
+            verify: self.verify,
+            collect: self.collect.clone().filter(|_| item.is_none() && attempt == 1),
+            repeat: self.repeat,
         };
         let ended = match &task.action.kind {
             ActionKind::Module(spec) => {
@@ -133,6 +146,10 @@ impl Pass<'_> {
             return Err(Unready::Text(format!("internal error: the action `{}` has no code", spec.name)));
         };
         let args = if action.renders_itself() {
+            for (name, node) in &self.task.action.args.entries {
+                self.prints.feed(name.value.as_bytes());
+                self.prints.feed_node(node);
+            }
             Map::new()
         } else {
             let raw = self.arguments(Some(spec), scope)?;
@@ -140,6 +157,10 @@ impl Pass<'_> {
                 Unready::Text(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
             })?
         };
+        self.prints.feed(&serde_json::to_vec(&args).unwrap_or_default());
+        if self.verify && action.renders_itself() {
+            return Ok(Ended::Done(Done::default()));
+        }
         let context = Context {
             templates: &run.inputs.templates,
             scope: Arc::clone(scope),

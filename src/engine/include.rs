@@ -173,6 +173,9 @@ impl Walker {
             took_ms: 0,
             result,
             failure: None,
+            fingerprint: String::new(),
+            kept: true,
+            adopted: false,
         });
     }
 }

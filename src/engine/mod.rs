@@ -18,12 +18,15 @@ mod line;
 mod play;
 mod prompt;
 mod remote;
+mod resume;
 mod state;
+mod takeover;
 mod tags;
 mod target;
 mod task;
 mod walk;
 
+pub use resume::{Interrupted, Resume};
 pub use state::{ConnectionDefaults, Edges, Inputs, Options};
 pub use tags::selected;
 
@@ -49,6 +52,8 @@ pub struct Ended {
     pub journal_failed: bool,
     /// A play could not start: why.
     pub fault: Option<String>,
+    /// While resuming: where each host went on, and why.
+    pub departures: Vec<(Arc<str>, String)>,
 }
 
 /// Exit status of a run by its end: Ansible's numbers for what Ansible has.
@@ -77,9 +82,10 @@ pub async fn run(inputs: Inputs, edges: Edges) -> Ended {
         run: state.inputs.run.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         command: options.command.clone(),
-        playbooks: vec![state.inputs.playbook.path.display().to_string()],
+        playbooks: options.playbooks.clone(),
         mode: if options.check { RunMode::Check } else { RunMode::Apply },
         pid: std::process::id(),
+        resumes: state.inputs.resume.as_ref().map(|r| r.history.run.clone()),
     });
     let announcer = tokio::spawn(announce_cancel(Arc::clone(&state)));
     let fault = run_plays(&state).await;
@@ -93,6 +99,7 @@ pub async fn run(inputs: Inputs, edges: Edges) -> Ended {
         cancelled: *state.interrupts.borrow() > 0,
         journal_failed: state.journal_broken(),
         fault,
+        departures: state.departures(),
     };
     let took_ms = u64::try_from(state.began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let exit = exit_code(&ended);

@@ -9,6 +9,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value as Json};
 
+use super::resume::Prints;
 use super::state::RunState;
 use crate::actions::Remote;
 use crate::connection::{Call, Content, Fault, FaultKind, OutputSink, RawOutput, Reply, Target};
@@ -32,6 +33,11 @@ pub(super) struct StepRemote {
     pub(super) no_log: bool,
     pub(super) environment: Vec<(String, String)>,
     pub(super) timeout: Option<Duration>,
+    /// Takes in what the first call sends.
+    pub(super) prints: Option<Arc<Prints>>,
+    pub(super) verify: bool,
+    pub(super) collect: Option<String>,
+    pub(super) repeat: bool,
 }
 
 impl StepRemote {
@@ -45,6 +51,12 @@ impl StepRemote {
         repeat_safe: bool,
     ) -> Result<Reply, Fault> {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        if number == 0 {
+            self.print(module, &args, &uploads);
+        }
+        if self.verify {
+            return Err(not_asked());
+        }
         let call = Call {
             step: format!("{}/{number}", self.key),
             module: module.into(),
@@ -54,7 +66,8 @@ impl StepRemote {
             environment: self.environment.clone(),
             timeout: self.timeout,
             no_log: self.no_log,
-            repeat_safe,
+            repeat_safe: repeat_safe || self.repeat,
+            collect: self.collect.clone().filter(|_| number == 0),
             uploads,
         };
         let step = call.step.clone();
@@ -69,6 +82,22 @@ impl StepRemote {
         match tokio::time::timeout(CANCEL_GRACE * 2, working).await {
             Ok(reply) => reply,
             Err(_) => Err(Fault { kind: FaultKind::Cancelled, what: "cancelled".to_owned(), next: None }),
+        }
+    }
+
+    fn print(&self, module: &str, args: &Map<String, Json>, uploads: &[(String, Content)]) {
+        let Some(prints) = &self.prints else { return };
+        prints.feed(module.as_bytes());
+        prints.feed(&serde_json::to_vec(args).unwrap_or_default());
+        prints.feed(format!("{:?}", self.environment).as_bytes());
+        prints.feed(format!("{:?}", self.target.r#become.as_ref().map(|b| &b.user)).as_bytes());
+        for (option, content) in uploads {
+            prints.feed(option.as_bytes());
+            match content {
+                Content::Bytes(bytes) => prints.feed(bytes),
+                // A file that cannot be read fails the step a moment later, with its name.
+                Content::File(path) => prints.feed(&file_print(path)),
+            }
         }
     }
 
@@ -111,18 +140,33 @@ impl Remote for StepRemote {
     }
 
     fn raw<'a>(&'a self, command: &'a str, timeout: Option<Duration>) -> BoxFuture<'a, Result<RawOutput, Fault>> {
+        if let Some(prints) = &self.prints {
+            prints.feed(command.as_bytes());
+        }
+        if self.verify {
+            return async { Err(not_asked()) }.boxed();
+        }
         self.run.transport.raw(&self.target, command, timeout.or(self.timeout), self.sink())
     }
 
     fn reset(&self) -> BoxFuture<'_, ()> {
+        if self.verify {
+            return async {}.boxed();
+        }
         self.run.transport.reset(&self.target)
     }
 
     fn boot_id(&self) -> BoxFuture<'_, Result<String, Fault>> {
+        if self.verify {
+            return async { Err(not_asked()) }.boxed();
+        }
         self.run.transport.boot_id(&self.target)
     }
 
     fn busy(&self, what: &str) {
+        if self.verify {
+            return;
+        }
         self.run.tell(EventKind::HostBusy { host: Arc::clone(&self.host), what: self.run.inputs.mask(what) });
     }
 
@@ -134,4 +178,21 @@ impl Remote for StepRemote {
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         });
     }
+}
+
+fn not_asked() -> Fault {
+    Fault { kind: FaultKind::NotAsked, what: "the host was not asked".to_owned(), next: None }
+}
+
+/// A hash of a file's contents, read in pieces.
+fn file_print(path: &std::path::Path) -> Vec<u8> {
+    use sha2::Digest as _;
+    use std::io::Read as _;
+    let mut hash = sha2::Sha256::new();
+    let Ok(mut file) = std::fs::File::open(path) else { return Vec::new() };
+    let mut piece = vec![0; 1 << 16];
+    while let Ok(n @ 1..) = file.read(&mut piece) {
+        hash.update(&piece[..n]);
+    }
+    hash.finalize().to_vec()
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value as Json};
 use tokio::sync::{Semaphore, watch};
 
+use super::resume::{Frontier, Resume};
 use crate::actions::Clock;
 use crate::connection::Transport;
 use crate::journal::{CancelReason, Event, EventKind, Journal, Place, StepId, Totals};
@@ -39,6 +40,8 @@ pub struct Options {
     pub task_timeout: Option<Duration>,
     pub connection: ConnectionDefaults,
     pub playbook_directory: PathBuf,
+    /// Absolute paths of the playbooks on the command line.
+    pub playbooks: Vec<String>,
     pub verbosity: u8,
     /// Shown in the journal, secrets masked.
     pub command: Vec<String>,
@@ -87,6 +90,8 @@ pub struct Inputs {
     pub vault: Option<VaultOpener>,
     /// Where people can answer; `None` without a terminal.
     pub console: Option<Box<dyn crate::actions::Console>>,
+    /// What an earlier run left, when this one goes on with it.
+    pub resume: Option<Resume>,
     /// Reads the inventory again (`meta: refresh_inventory`); the error is a sentence.
     pub reload_inventory: Option<Box<dyn Fn() -> Result<crate::inventory::Inventory, String> + Send + Sync>>,
 }
@@ -128,6 +133,7 @@ pub(super) struct RunState {
     running: AtomicU64,
     broken: watch::Sender<bool>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) frontier: Frontier,
     /// One for each play.
     pub(super) progress: Vec<Progress>,
     pub(super) began: Instant,
@@ -215,6 +221,7 @@ impl RunState {
             transport: edges.transport,
             interrupts: edges.interrupts,
             clock: edges.clock,
+            frontier: Frontier::default(),
             progress: inputs.playbook.plays.iter().map(|_| Progress::default()).collect(),
             lost: Mutex::default(),
             now: edges.now,
@@ -233,7 +240,7 @@ impl RunState {
         let mut record = lock(&self.record);
         let event = Event { seq: record.seq, at, kind };
         record.seq += 1;
-        if let EventKind::StepFinished { host, outcome, result, took_ms, .. } = &event.kind {
+        if let EventKind::StepFinished { host, outcome, result, took_ms, adopted: false, .. } = &event.kind {
             let changed = result.get("changed") == Some(&serde_json::Value::Bool(true));
             record.totals.count(host, *outcome, changed, *took_ms);
         }
@@ -312,6 +319,19 @@ impl RunState {
 
     pub(super) fn lose(&self, host: &Arc<str>, why: Lost) {
         lock(&self.lost).entry(Arc::clone(host)).or_insert(why);
+    }
+
+    /// Where each host of a resumed run went on, in inventory order.
+    pub(super) fn departures(&self) -> Vec<(Arc<str>, String)> {
+        let all = self.frontier.all();
+        let order = self.inputs.store.inventory();
+        order
+            .hosts()
+            .filter_map(|h| {
+                let d = all.get(&h.name)?;
+                Some((Arc::clone(&h.name), format!("\"{}\" ({}): {}", d.task, d.place, d.why)))
+            })
+            .collect()
     }
 
     pub(super) fn outcome_of_run(&self) -> (Totals, bool, bool) {

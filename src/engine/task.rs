@@ -9,6 +9,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::dispatch::{Done, Ended, Pass, data};
 use super::line::{Group, Once};
+use super::resume::Prints;
+use super::takeover::{Journaled, Mode};
 use super::state::lock;
 use super::walk::{Flow, Walker};
 use crate::actions::Effect;
@@ -27,6 +29,34 @@ pub(super) enum TaskEnd {
     Unreachable,
     Cancelled,
     Aborted,
+    /// `--explain`: the host goes on here, which is all that was asked.
+    Explained,
+}
+
+/// The parts of a finished step's event.
+#[derive(Debug)]
+pub(super) struct Finish {
+    pub(super) outcome: Outcome,
+    pub(super) took_ms: u64,
+    pub(super) result: Map<String, Json>,
+    pub(super) failure: Option<Box<Failure>>,
+    pub(super) fingerprint: String,
+    pub(super) kept: bool,
+    pub(super) adopted: bool,
+}
+
+impl Default for Finish {
+    fn default() -> Self {
+        Self {
+            outcome: Outcome::Ok,
+            took_ms: 0,
+            result: Map::new(),
+            failure: None,
+            fingerprint: String::new(),
+            kept: false,
+            adopted: false,
+        }
+    }
 }
 
 /// A task's rendered keywords.
@@ -86,7 +116,7 @@ impl Walker {
         }
     }
 
-    fn keywords(&self, task: &Task, scope: &Arc<dyn Scope>) -> Result<Keywords, TemplateError> {
+    pub(super) fn keywords(&self, task: &Task, scope: &Arc<dyn Scope>) -> Result<Keywords, TemplateError> {
         let settings = &task.settings;
         let options = &self.playing.run.inputs.options;
         Ok(Keywords {
@@ -123,6 +153,13 @@ impl Walker {
     async fn run_recorded(&mut self, task: &Arc<Task>) -> (TaskEnd, Done) {
         let run = Arc::clone(&self.playing.run);
         let scope = self.typed_scope(task);
+        let mut mode = Mode::default();
+        if run.inputs.resume.is_some() {
+            match self.from_journal(task, &scope) {
+                Journaled::TakenOver(end, done) => return (end, *done),
+                Journaled::Run(found) => mode = found,
+            }
+        }
         // A slot is held only while the host really works, never while it waits for others.
         let Ok(_slot) = run.forks.acquire().await else { return (TaskEnd::Cancelled, Done::default()) };
         if run.stopping() {
@@ -143,11 +180,22 @@ impl Walker {
         });
         run.step_begins();
         let began = Instant::now();
+        let prints = Arc::new(Prints::default());
         let keywords = self.keywords(task, &shared);
         let (end, ignore, no_log) = match &keywords {
             Err(error) => (self.template_end(error), false, false),
             Ok(keywords) => {
-                let ended = self.all_items(task, &scope, keywords, step).await;
+                let pass = Pass {
+                    walker: self,
+                    task,
+                    keywords,
+                    step,
+                    prints: Arc::clone(&prints),
+                    verify: false,
+                    collect: mode.collect,
+                    repeat: mode.repeat,
+                };
+                let ended = self.all_items(&pass, &scope).await;
                 let ignore = match &ended {
                     Ended::Unreachable(_) => keywords.ignore_unreachable,
                     _ => keywords.ignore_errors,
@@ -157,7 +205,7 @@ impl Walker {
         };
         run.step_ends();
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.conclude(task, step, name, end, ignore, no_log, took_ms)
+        self.conclude(task, step, name, end, ignore, no_log, took_ms, prints.finish())
     }
 
     /// Turns the end into outcome, events, registered variables and notifications.
@@ -171,11 +219,13 @@ impl Walker {
         ignore: bool,
         no_log: bool,
         took_ms: u64,
+        fingerprint: String,
     ) -> (TaskEnd, Done) {
         let run = Arc::clone(&self.playing.run);
         let (done, outcome) = match end {
             Ended::Cancelled => {
-                self.finished(task, step, Outcome::Cancelled, took_ms, Map::new(), None);
+                let finish = Finish { outcome: Outcome::Cancelled, took_ms, ..Finish::default() };
+                self.finished(task, step, finish);
                 return (TaskEnd::Cancelled, Done::default());
             }
             Ended::Unreachable(fault) => {
@@ -229,7 +279,8 @@ impl Walker {
             })
         });
         let shown = if no_log { censored(&done.result) } else { run.inputs.mask_result(&done.result) };
-        self.finished(task, step, outcome, took_ms, shown, failure);
+        let kept = !no_log && (run.inputs.masks.is_empty() || shown == done.result);
+        self.finished(task, step, Finish { outcome, took_ms, result: shown, failure, fingerprint, kept, adopted: false });
         if matches!(outcome, Outcome::Changed) && !task.notify.is_empty() && let Err(text) = self.notify(task, step) {
             run.tell(EventKind::Warning { text, place: Some(run.place(task.span)) });
             return (TaskEnd::Failed(done.result.clone()), done);
@@ -242,15 +293,8 @@ impl Walker {
         (end, done)
     }
 
-    fn finished(
-        &self,
-        task: &Task,
-        step: StepId,
-        outcome: Outcome,
-        took_ms: u64,
-        result: Map<String, Json>,
-        failure: Option<Box<Failure>>,
-    ) {
+    pub(super) fn finished(&self, task: &Task, step: StepId, finish: Finish) {
+        let Finish { outcome, took_ms, result, failure, fingerprint, kept, adopted } = finish;
         self.playing.run.tell(EventKind::StepFinished {
             step,
             play: self.playing.play.index,
@@ -260,6 +304,9 @@ impl Walker {
             took_ms,
             result,
             failure,
+            fingerprint,
+            kept,
+            adopted,
         });
     }
 
@@ -300,7 +347,7 @@ impl Walker {
     }
 
     /// Keeps what a result leaves behind: the registered variable, facts, set facts, included variables.
-    fn keep(&self, task: &Task, done: &Done) {
+    pub(super) fn keep(&self, task: &Task, done: &Done) {
         let store = &self.playing.run.inputs.store;
         let own = store.host(&self.host);
         for (host, facts) in &done.facts {
@@ -344,7 +391,7 @@ impl Walker {
         }
     }
 
-    fn notify(&mut self, task: &Task, step: StepId) -> Result<(), String> {
+    pub(super) fn notify(&mut self, task: &Task, step: StepId) -> Result<(), String> {
         let run = Arc::clone(&self.playing.run);
         let templates = &run.inputs.templates;
         let scope = self.scope(task);
@@ -373,10 +420,10 @@ impl Walker {
     }
 
     /// Runs the task for every item, or once.
-    async fn all_items(&self, task: &Arc<Task>, scope: &TaskScope, keywords: &Keywords, step: StepId) -> Ended {
-        let pass = Pass { walker: self, task, keywords, step };
+    pub(super) async fn all_items(&self, pass: &Pass<'_>, scope: &TaskScope) -> Ended {
+        let task = pass.task;
         let shared: Arc<dyn Scope> = Arc::new(scope.clone());
-        let Some(loop_) = &task.loop_ else { return self.attempts(&pass, scope, None).await };
+        let Some(loop_) = &task.loop_ else { return self.attempts(pass, scope, None).await };
         let items = match self.loop_items(loop_, &shared) {
             Ok(items) => items,
             // A loop over something undefined is no error when the task would be skipped anyway.
@@ -385,7 +432,7 @@ impl Walker {
                 _ => return self.template_end(&error),
             },
         };
-        self.each_item(&pass, scope, loop_, &items).await
+        self.each_item(pass, scope, loop_, &items).await
     }
 
     pub(super) fn loop_items(&self, loop_: &Loop, scope: &Arc<dyn Scope>) -> Result<Vec<Value>, TemplateError> {
@@ -413,7 +460,7 @@ impl Walker {
         let (mut changed, mut failed, mut all_skipped) = (false, false, true);
         let mut warnings = Vec::new();
         for (number, item) in items.iter().enumerate() {
-            if number > 0 {
+            if number > 0 && !pass.verify {
                 if let Some(pause) = &loop_.control.pause
                     && let Err(error) = self.pause(pause, scope).await
                 {
@@ -458,6 +505,9 @@ impl Walker {
             result.insert("_ansible_item_label".into(), label.as_str().into());
             let shown =
                 if pass.keywords.no_log { censored(&result) } else { self.playing.run.inputs.mask_result(&result) };
+            if pass.verify {
+                continue;
+            }
             self.playing.run.tell(EventKind::StepItem {
                 step: pass.step,
                 host: Arc::clone(&self.host),
@@ -544,8 +594,16 @@ impl Walker {
         let shared: Arc<dyn Scope> = Arc::new(scope.clone());
         match self.when(task, &shared) {
             Ok(None) => {}
-            Ok(Some(condition)) => return Ended::Done(Done::plain(skipped(&condition))),
+            Ok(Some(condition)) => {
+                pass.prints.feed(b"skipped");
+                return Ended::Done(Done::plain(skipped(&condition)));
+            }
             Err(error) => return self.template_end(&error),
+        }
+        if pass.verify {
+            // Whatever comes back: the fingerprint is what was wanted.
+            drop(pass.run(scope, item, 1).await);
+            return Ended::Done(Done::default());
         }
         let (retries, delay) = match self.patience(task, &shared) {
             Ok(both) => both,
@@ -713,7 +771,7 @@ impl Walker {
         let mut result = Map::new();
         result.insert("failed".into(), true.into());
         result.insert("msg".into(), text.into());
-        match self.conclude(task, step, name, Ended::Failed(result.clone()), false, false, 0).0 {
+        match self.conclude(task, step, name, Ended::Failed(result.clone()), false, false, 0, String::new()).0 {
             TaskEnd::Failed(result) => Flow::Failed(Box::new(super::walk::Failed { task: Arc::clone(task), result })),
             _ => Flow::Failed(Box::new(super::walk::Failed { task: Arc::clone(task), result })),
         }

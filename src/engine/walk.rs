@@ -2,7 +2,7 @@
 //!
 //! Owns: the order in which a host meets tasks and what a failure does to it. Must not: run a task (that is `task`).
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -17,7 +17,7 @@ use super::state::{Lost, lock};
 use super::tags::selected;
 use super::task::TaskEnd;
 use crate::journal::EventKind;
-use crate::resolve::{ActionKind, Block, Item, Meta, Task};
+use crate::resolve::{ActionKind, Block, Item, Meta, Task, TaskPath};
 use crate::template::{Value, Var};
 
 /// How a stretch of tasks ended for the host.
@@ -58,6 +58,8 @@ pub(super) struct Walker {
     pub(super) notified: BTreeSet<usize>,
     /// Roles that `meta: end_role` ended for this host.
     ended_roles: HashSet<usize>,
+    /// How often each task was met: a resumed run looks for the same time in the journal.
+    pub(super) met: HashMap<TaskPath, usize>,
     /// Variables above all others: `ansible_failed_task` in a rescue, an include's loop variables.
     pub(super) locals: Vec<(Arc<str>, Var)>,
 }
@@ -71,6 +73,7 @@ impl Walker {
             host,
             notified: BTreeSet::new(),
             ended_roles: HashSet::new(),
+            met: HashMap::new(),
             locals: Vec::new(),
         }
     }
@@ -270,6 +273,7 @@ impl Walker {
             }
             TaskEnd::Cancelled => Flow::Left(Left::Cancelled),
             TaskEnd::Aborted => Flow::Left(Left::Aborted),
+            TaskEnd::Explained => Flow::Left(Left::Ended),
         }
     }
 

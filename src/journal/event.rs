@@ -37,6 +37,9 @@ pub enum EventKind {
         playbooks: Vec<String>,
         mode: RunMode,
         pid: u32,
+        /// The run that is resumed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resumes: Option<String>,
     },
     PlayStarted {
         play: PlayId,
@@ -116,6 +119,15 @@ pub enum EventKind {
         /// The part of the task that failed, when it can be told, with the include chain outermost first.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failure: Option<Box<Failure>>,
+        /// Hash of what decided what the step did; a resumed run takes the result over only if its own is the same.
+        #[serde(default)]
+        fingerprint: String,
+        /// False when the result above is not the whole truth (`no_log`, masked secrets).
+        #[serde(default)]
+        kept: bool,
+        /// Taken over from the run that is resumed; nothing was done.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        adopted: bool,
     },
     HandlersNotified {
         step: StepId,

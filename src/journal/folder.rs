@@ -46,6 +46,15 @@ impl RunFolder {
         }
     }
 
+    /// A folder that is thrown away: for looking without running.
+    ///
+    /// # Errors
+    /// The I/O error, naming the path.
+    pub fn scratch(path: &Path) -> std::io::Result<Self> {
+        fs_err::create_dir(path.join("hosts"))?;
+        Ok(Self { id: RunId("explain".to_owned()), path: path.to_owned() })
+    }
+
     /// Where the journal lies.
     #[must_use]
     pub fn journal(&self) -> PathBuf {
@@ -57,6 +66,26 @@ impl RunFolder {
     pub fn host_log(&self, host: &str) -> PathBuf {
         self.path.join("hosts").join(format!("{}.log", host.replace(['/', '\0'], "_")))
     }
+}
+
+/// The folder of a run of this project: by id, or the latest one.
+///
+/// # Errors
+/// When there is none; the message lists what there is.
+pub fn latest(project: &Path, id: Option<&str>) -> std::io::Result<RunFolder> {
+    let runs = project.join(".dcos-play").join("runs");
+    let name = id.unwrap_or("latest");
+    let path = fs_err::canonicalize(runs.join(name)).map_err(|_| {
+        let mut known: Vec<String> = std::fs::read_dir(&runs)
+            .map(|list| list.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect())
+            .unwrap_or_default();
+        known.retain(|n| !n.starts_with('.') && n != "latest");
+        known.sort();
+        let there = if known.is_empty() { "there is none yet".to_owned() } else { format!("there are {}", known.join(", ")) };
+        std::io::Error::other(format!("no run `{name}` in {}: {there}", runs.display()))
+    })?;
+    let id = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(RunFolder { id: RunId(id), path })
 }
 
 fn named(path: &Path, error: &std::io::Error) -> std::io::Error {

@@ -6,6 +6,7 @@
 
 mod event;
 mod folder;
+mod history;
 mod hosts_lock;
 mod writer;
 
@@ -13,6 +14,7 @@ pub use event::{
     CancelReason, Event, EventKind, Failure, HostTotals, NotRun, Outcome, Place, PlayId, RunMode, StepId,
     Totals,
 };
-pub use folder::{RunFolder, RunId};
+pub use folder::{RunFolder, RunId, latest};
+pub use history::{History, Record};
 pub use hosts_lock::{Conflict, HostsLock};
 pub use writer::{FORMAT, Header, Journal, JournalError, read};

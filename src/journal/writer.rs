@@ -20,6 +20,8 @@ pub struct Header {
     pub dcos_play_journal: u32,
     pub run: String,
     pub program: String,
+    /// The name under which agents keep results of this run; a resumed run keeps that of the run it resumes.
+    pub agent_run: String,
 }
 
 /// An open journal.
@@ -122,7 +124,7 @@ mod tests {
     use super::*;
 
     fn header() -> Header {
-        Header { dcos_play_journal: FORMAT, run: "r".into(), program: "t".into() }
+        Header { dcos_play_journal: FORMAT, run: "r".into(), program: "t".into(), agent_run: "r".into() }
     }
 
     fn event(seq: u64) -> Event {
@@ -154,7 +156,7 @@ mod tests {
             read(&path).expect_err("foreign").to_string(),
             format!("{} is not a journal of dcos-play", path.display())
         );
-        std::fs::write(&path, "{\"dcos_play_journal\":9,\"run\":\"r\",\"program\":\"p\"}\n").expect("writes");
+        std::fs::write(&path, "{\"dcos_play_journal\":9,\"run\":\"r\",\"program\":\"p\",\"agent_run\":\"r\"}\n").expect("writes");
         assert!(matches!(read(&path), Err(JournalError::OtherFormat { found: 9, .. })));
     }
 }

@@ -84,6 +84,9 @@ impl HostLogs {
                     took(*delay_ms)
                 ))?;
             }
+            EventKind::StepFinished { host, outcome: how, adopted: true, .. } => {
+                self.log(host)?.write(&format!("{at}   {} taken over from the run before\n", outcome(*how)))?;
+            }
             EventKind::StepFinished { host, outcome: how, took_ms, result, failure, .. } => {
                 let log = self.log(host)?;
                 if !log.partial.is_empty() {

@@ -41,6 +41,7 @@ pub(super) fn lines(event: &Event, context: &Context, settings: &Settings) -> Op
         EventKind::PlayNotRun { name, why, .. } => {
             Some(format!("{at} PLAY {} not run\n", why_not(name, why)))
         }
+        EventKind::StepFinished { adopted: true, .. } => None,
         EventKind::StepFinished { step, host, outcome: how, result, took_ms, .. } => {
             if let Some(block) = failure::block(event, context, settings) {
                 let line = step_line(step, host, *how, "").unwrap_or_default();

@@ -127,6 +127,12 @@ impl Reporter for Terminal {
                 }
             }
             EventKind::HostBusy { host, what } => self.host_line(host, what),
+            EventKind::StepFinished { play, host, adopted: true, .. } => {
+                if let Some(p) = self.plays.get_mut(play) {
+                    p.bar.inc(1);
+                }
+                self.free(host);
+            }
             EventKind::StepFinished { play, host, outcome, .. } => {
                 if let Some(p) = self.plays.get_mut(play) {
                     p.bar.inc(1);

@@ -1,0 +1,176 @@
+//! Taking a step over from the journal of the run that is resumed.
+//!
+//! Owns: the comparison of a step's fingerprint with the recorded one, and what a taken-over result leaves behind.
+//! Must not: contact a host.
+
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use serde_json::{Map, Value as Json};
+
+use super::dispatch::{Done, Pass, data};
+use super::resume::{Departure, Interrupted, Prints, Way, way};
+use super::task::{Finish, TaskEnd};
+use super::walk::Walker;
+use crate::actions::Effect;
+use crate::journal::{EventKind, Outcome, Record, StepId};
+use crate::resolve::{ActionKind, Task};
+use crate::template::Scope;
+use crate::vars::TaskScope;
+
+/// How to run a step for real while resuming.
+#[derive(Debug, Default)]
+pub(super) struct Mode {
+    /// Ask the agent for the result of this call first.
+    pub(super) collect: Option<String>,
+    /// Repeat it even if its module cannot promise that this is harmless.
+    pub(super) repeat: bool,
+}
+
+/// What the journal says of a step.
+#[derive(Debug)]
+pub(super) enum Journaled {
+    TakenOver(TaskEnd, Box<Done>),
+    Run(Mode),
+}
+
+/// Actions of the controller whose effects are not all in their results; running them again costs nothing.
+const ALWAYS_RUN: [&str; 4] = ["include_vars", "add_host", "group_by", "validate_argument_spec"];
+
+impl Walker {
+    /// Takes the step over from the journal, or says how to run it.
+    pub(super) fn from_journal(&mut self, task: &Arc<Task>, scope: &TaskScope) -> Journaled {
+        let run = Arc::clone(&self.playing.run);
+        let Some(resume) = &run.inputs.resume else { return Journaled::Run(Mode::default()) };
+        let met = self.met.entry(Arc::clone(&task.path)).or_insert(0);
+        let nth = *met;
+        *met += 1;
+        let past = run.frontier.has(&self.host);
+        match way(Some(resume), past, &self.host, &task.path, nth) {
+            Way::Run => {}
+            _ if ALWAYS_RUN.contains(&&*task.action.name) => {}
+            Way::RunOnly if resume.explain => self.depart(task, scope, "its result was not kept (no_log or a secret)"),
+            Way::RunOnly => {}
+            Way::Leave(why) => self.depart(task, scope, why),
+            Way::Interrupted(step) => return self.interrupted(task, scope, step),
+            Way::Compare(record) => {
+                if let Some(taken) = self.compare(task, scope, record) {
+                    return taken;
+                }
+                self.depart(task, scope, "what it does has changed: arguments, a file or a template");
+            }
+        }
+        if resume.explain && run.frontier.has(&self.host) {
+            return Journaled::TakenOver(TaskEnd::Explained, Box::default());
+        }
+        Journaled::Run(Mode::default())
+    }
+
+    fn depart(&self, task: &Task, scope: &TaskScope, why: &str) {
+        let run = &self.playing.run;
+        let shared: Arc<dyn Scope> = Arc::new(scope.clone());
+        let departure = Departure {
+            task: self.title(task, &shared),
+            place: run.inputs.sources.place(task.span),
+            why: why.to_owned(),
+        };
+        run.frontier.leave(&self.host, departure);
+    }
+
+    fn compare(&mut self, task: &Arc<Task>, scope: &TaskScope, record: &Record) -> Option<Journaled> {
+        let Record::Done { outcome, result, fingerprint } = record else { return None };
+        // Whether a loop with `break_when` stopped depends on results that are not there any more.
+        if task.loop_.as_ref().is_some_and(|l| !l.control.break_when.is_empty()) {
+            return None;
+        }
+        let shared: Arc<dyn Scope> = Arc::new(scope.clone());
+        let keywords = self.keywords(task, &shared).ok()?;
+        let prints = Arc::new(Prints::default());
+        let pass = Pass {
+            walker: self,
+            task,
+            keywords: &keywords,
+            step: 0,
+            prints: Arc::clone(&prints),
+            verify: true,
+            collect: None,
+            repeat: false,
+        };
+        // Nothing in a pass that only looks ever waits, so one poll is the whole of it.
+        self.all_items(&pass, scope).now_or_never()?;
+        (prints.finish() == *fingerprint).then(|| self.take_over(task, *outcome, result.clone(), fingerprint.clone()))
+    }
+
+    fn take_over(&mut self, task: &Arc<Task>, outcome: Outcome, result: Map<String, Json>, fingerprint: String) -> Journaled {
+        let run = Arc::clone(&self.playing.run);
+        let step = run.step_id();
+        run.tell(EventKind::StepStarted {
+            step,
+            play: self.playing.play.index,
+            host: Arc::clone(&self.host),
+            path: Arc::clone(&task.path),
+            name: task.name.as_ref().and_then(|n| n.as_str()).unwrap_or(&task.action.written.value).to_owned(),
+            role: task.role.as_ref().map(|r| r.name.clone()),
+            action: Arc::clone(&task.action.name),
+            place: run.place(task.span),
+        });
+        let done = restored(task, result.clone());
+        self.keep(task, &done);
+        self.finished(task, step, Finish { outcome, result, fingerprint, kept: true, adopted: true, ..Finish::default() });
+        if outcome == Outcome::Changed && !task.notify.is_empty() {
+            // A handler that is gone since then would fail a real run too; here it has nothing left to do.
+            drop(self.notify(task, step));
+        }
+        Journaled::TakenOver(TaskEnd::Fine, Box::new(done))
+    }
+
+    fn interrupted(&mut self, task: &Arc<Task>, scope: &TaskScope, step: StepId) -> Journaled {
+        let run = Arc::clone(&self.playing.run);
+        let Some(resume) = &run.inputs.resume else { return Journaled::Run(Mode::default()) };
+        self.depart(task, scope, "the run was interrupted in it");
+        if resume.explain {
+            return Journaled::TakenOver(TaskEnd::Explained, Box::default());
+        }
+        let safe = match &task.action.kind {
+            ActionKind::Module(spec) | ActionKind::Controller(spec) => {
+                spec.repeat == dcos_play_agent::options::Repeat::Safe
+            }
+            _ => false,
+        };
+        let repeat = match resume.interrupted {
+            _ if safe => true,
+            Interrupted::Repeat => true,
+            Interrupted::Skip => {
+                let mut result = Map::new();
+                result.insert("changed".into(), true.into());
+                result.insert("msg".into(), "taken as done: the earlier run was interrupted in it".into());
+                return self.take_over(task, Outcome::Changed, result, String::new());
+            }
+            Interrupted::Ask => false,
+        };
+        // A loop's items have a call each; which of them was open is not known, so nothing is collected there.
+        let key = format!("{}/{}/{step}/0/1/0", resume.history.run, self.host);
+        Journaled::Run(Mode { collect: task.loop_.is_none().then_some(key), repeat })
+    }
+}
+
+/// What a recorded result leaves behind besides the registered variable.
+fn restored(task: &Task, result: Map<String, Json>) -> Done {
+    let mut done = Done::default();
+    let each: Vec<&Map<String, Json>> = match result.get("results") {
+        Some(Json::Array(items)) if task.loop_.is_some() => items.iter().filter_map(Json::as_object).collect(),
+        _ => vec![&result],
+    };
+    for one in each {
+        let Some(Json::Object(facts)) = one.get("ansible_facts") else { continue };
+        if &*task.action.name == "set_fact" {
+            let vars = facts.iter().map(|(k, v)| (Arc::from(k.as_str()), data(v))).collect();
+            let cacheable = one.get("_ansible_facts_cacheable") == Some(&Json::Bool(true));
+            done.effects.push(Effect::SetFact { vars, cacheable });
+        } else {
+            done.facts.push((None, facts.clone()));
+        }
+    }
+    done.result = result;
+    done
+}
