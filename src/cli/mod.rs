@@ -24,7 +24,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run playbooks
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Check playbooks without touching a host
     Lint(lint::LintArgs),
     /// Show what would run, in which order, and why something waits
