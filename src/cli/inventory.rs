@@ -65,7 +65,8 @@ pub fn run(args: &InventoryArgs, out: &mut dyn std::io::Write) -> Result<u8, Tro
     let mut found = Diagnostics::default();
     let labs = LabPlugin::new(LabDirs::of_user()?);
     let given = &args.inventory.inventory;
-    let inventory = super::setup::read_inventory(given, &directory, None, &vault, &sources, &mut found, &labs);
+    let inventory =
+        super::setup::read_inventory(given, &directory, None, &vault, &sources, &mut found, &labs);
     if found.has_errors() {
         return Err(Trouble::new(crate::exit::PLAYBOOK, super::setup::shown(&found, &sources)));
     }

@@ -25,9 +25,9 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run playbooks
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Run playbooks on a simulated fleet: real scheduler, journal and reports, no hosts
-    Simulate(simulate::SimulateArgs),
+    Simulate(Box<simulate::SimulateArgs>),
     /// Check playbooks without touching a host
     Lint(lint::LintArgs),
     /// Show what would run, in which order, and why something waits

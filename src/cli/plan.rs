@@ -43,7 +43,10 @@ pub fn run(args: &PlanArgs, out: &mut dyn Write) -> Result<u8, Trouble> {
     for play in &ready.playbook.plays {
         let hosts = play.hosts.scalar_text().unwrap_or_else(|| "(computed)".to_owned());
         let count = crate::engine::hosts_of_play(play, &ready.store, &ready.templates).map(|h| h.len());
-        let count = count.map_or_else(|| "? hosts".to_owned(), |n| if n == 1 { "1 host".to_owned() } else { format!("{n} hosts") });
+        let count = count.map_or_else(
+            || "? hosts".to_owned(),
+            |n| if n == 1 { "1 host".to_owned() } else { format!("{n} hosts") },
+        );
         let phase = play.phase.as_deref().map(|p| format!("  [{p}]")).unwrap_or_default();
         writeln!(out, "{}{phase}  {hosts} ({count})", play.name)?;
         let mine = |kind: &NodeKind| match kind {
@@ -65,7 +68,9 @@ pub fn run(args: &PlanArgs, out: &mut dyn Write) -> Result<u8, Trouble> {
                                 other.name,
                                 ready.sources.place(*at)
                             )?,
-                            Reason::PlayOrder => writeln!(out, "  waits for `{}`: the play before", other.name)?,
+                            Reason::PlayOrder => {
+                                writeln!(out, "  waits for `{}`: the play before", other.name)?
+                            }
                             Reason::HostOrder | Reason::Barrier => {}
                         }
                     }
@@ -75,7 +80,11 @@ pub fn run(args: &PlanArgs, out: &mut dyn Write) -> Result<u8, Trouble> {
                     writeln!(out, "  {tasks} from {}", ready.sources.place(*first))?;
                 }
                 NodeKind::Barrier { reason, at, .. } if args.explain => {
-                    writeln!(out, "  all hosts wait for each other: {reason} ({})", ready.sources.place(*at))?;
+                    writeln!(
+                        out,
+                        "  all hosts wait for each other: {reason} ({})",
+                        ready.sources.place(*at)
+                    )?;
                 }
                 NodeKind::Expansion { at, .. } => {
                     writeln!(out, "  include that expands during the run ({})", ready.sources.place(*at))?;

@@ -13,11 +13,11 @@ use tokio::sync::watch;
 use super::common::{self, InventoryFlags, VariableFlags};
 use super::setup::{self, Wanted};
 use super::{Trouble, lab};
-use crate::lab::{Lab, LabDirs, LabSpec};
 use crate::connection::{Pool, PoolSettings};
 use crate::engine::{self, ConnectionDefaults, Edges, Inputs, Interrupted, Options, Resume};
 use crate::inventory::Limit;
 use crate::journal::{FORMAT, Header, History, HostsLock, Journal, RunFolder};
+use crate::lab::{Lab, LabDirs, LabSpec};
 use crate::report::{Console, HostLogs, Json, Plain, Settings, Terminal};
 use crate::source::Diagnostics;
 use crate::vars::RunInfo;
@@ -160,7 +160,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
     };
     let _hosts = claim(args, &ready, &folder)?;
     let shown_folder = format!(".dcos-play/runs/{}", folder.id);
-    let terminal = args.output == Output::Auto && std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
+    let terminal =
+        args.output == Output::Auto && std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
     let command = masked_command(&ready.masks);
     let settings = Settings {
         folder: shown_folder,
@@ -234,7 +235,10 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
                 password,
                 become_password,
             },
-            playbook_directory: std::path::absolute(&args.playbooks[0])?.parent().map(PathBuf::from).unwrap_or(directory),
+            playbook_directory: std::path::absolute(&args.playbooks[0])?
+                .parent()
+                .map(PathBuf::from)
+                .unwrap_or(directory),
             playbooks: args
                 .playbooks
                 .iter()
@@ -283,11 +287,15 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
 fn earlier_run(args: &RunArgs) -> Result<Option<(String, Resume)>, Trouble> {
     let Some(wanted) = &args.resume else { return Ok(None) };
     let wrong = |text: String| Trouble::new(crate::exit::PLAYBOOK, format!("error: {text}"));
-    let folder = crate::journal::latest(&std::env::current_dir()?, wanted.as_deref()).map_err(|e| wrong(e.to_string()))?;
+    let folder = crate::journal::latest(&std::env::current_dir()?, wanted.as_deref())
+        .map_err(|e| wrong(e.to_string()))?;
     let (header, events) = crate::journal::read(&folder.journal()).map_err(|e| wrong(e.to_string()))?;
     let history = History::of(&events);
-    let given: Vec<String> =
-        args.playbooks.iter().map(|p| std::path::absolute(p).map(|p| p.display().to_string())).collect::<Result<_, _>>()?;
+    let given: Vec<String> = args
+        .playbooks
+        .iter()
+        .map(|p| std::path::absolute(p).map(|p| p.display().to_string()))
+        .collect::<Result<_, _>>()?;
     if history.playbooks != given {
         return Err(wrong(format!(
             "run {} was of {}, which is not what you want to resume",
@@ -307,7 +315,10 @@ fn earlier_run(args: &RunArgs) -> Result<Option<(String, Resume)>, Trouble> {
 /// Counts Ctrl-C and SIGTERM; the third leaves at once.
 async fn listen_for_interrupts(interrupted: watch::Sender<u8>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
+    let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
     loop {
         tokio::select! {
             _ = int.recv() => {}
@@ -346,7 +357,8 @@ fn check_limit(args: &RunArgs, ready: &setup::Ready) -> Result<(), Trouble> {
 }
 
 fn passwords(args: &RunArgs) -> Result<(Option<Secret>, Option<Secret>), Trouble> {
-    let password = if args.ask_pass { Some(Secret::new(crate::ask::line("SSH password", None, true)?)) } else { None };
+    let password =
+        if args.ask_pass { Some(Secret::new(crate::ask::line("SSH password", None, true)?)) } else { None };
     let become_password = if args.ask_become_pass {
         let default = if password.is_some() { " (empty: the SSH password)" } else { "" };
         let typed = crate::ask::line(&format!("BECOME password{default}"), None, true)?;
@@ -378,7 +390,8 @@ fn claim(args: &RunArgs, ready: &setup::Ready, folder: &RunFolder) -> Result<Hos
         Err(conflict) => {
             // Nothing happened: an empty run folder would only be in the way of `latest`.
             let _ = fs_err::remove_dir_all(&folder.path);
-            let text = format!("error: {conflict}\n  wait for it to end, or stop it: kill -INT {}", conflict.pid);
+            let text =
+                format!("error: {conflict}\n  wait for it to end, or stop it: kill -INT {}", conflict.pid);
             Err(Trouble::new(crate::exit::BUSY, text))
         }
     }
@@ -404,7 +417,9 @@ fn state_directory() -> Result<PathBuf, Trouble> {
     let base = match std::env::var_os("XDG_STATE_HOME").filter(|v| !v.is_empty()) {
         Some(path) => PathBuf::from(path),
         None => std::env::home_dir()
-            .ok_or_else(|| Trouble::new(crate::exit::ERROR, "error: no home folder: set HOME or XDG_STATE_HOME"))?
+            .ok_or_else(|| {
+                Trouble::new(crate::exit::ERROR, "error: no home folder: set HOME or XDG_STATE_HOME")
+            })?
             .join(".local/state"),
     };
     Ok(base.join("dcos-play"))

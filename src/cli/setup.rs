@@ -52,15 +52,35 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
     let mut found = Diagnostics::default();
     let labs = LabPlugin::new(LabDirs::of_user()?);
     let first = &wanted.playbooks[0];
-    let playbook_dir = std::path::absolute(first)?.parent().map(Path::to_owned).unwrap_or_else(|| directory.clone());
-    let inventory = read_inventory(&wanted.inventory.inventory, &directory, Some(&playbook_dir), &vault, &sources, &mut found, &labs);
-    let extra = crate::vars::extra::parse_extra_vars(&wanted.variables.extra_vars, &directory, &vault, &sources, &mut found);
+    let playbook_dir =
+        std::path::absolute(first)?.parent().map(Path::to_owned).unwrap_or_else(|| directory.clone());
+    let inventory = read_inventory(
+        &wanted.inventory.inventory,
+        &directory,
+        Some(&playbook_dir),
+        &vault,
+        &sources,
+        &mut found,
+        &labs,
+    );
+    let extra = crate::vars::extra::parse_extra_vars(
+        &wanted.variables.extra_vars,
+        &directory,
+        &vault,
+        &sources,
+        &mut found,
+    );
     let templates = Arc::new(Templates::new(template_options(&vault, directory)));
     let known: std::collections::HashSet<String> = inventory
         .hosts()
         .flat_map(|h| {
             let tables = h.tables();
-            tables.host.iter().chain(tables.groups.iter()).map(|(name, _)| name.to_string()).collect::<Vec<_>>()
+            tables
+                .host
+                .iter()
+                .chain(tables.groups.iter())
+                .map(|(name, _)| name.to_string())
+                .collect::<Vec<_>>()
         })
         .chain(inventory.common_vars().iter().map(|(name, _)| name.to_string()))
         .chain(extra.iter().map(|(name, _)| name.to_string()))
@@ -96,7 +116,10 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
         templates: Arc::new(Check(Arc::clone(&templates))),
         static_text: Arc::new(EarlyText { templates: Arc::clone(&templates), store: Arc::clone(&store) }),
         unlock: Arc::new(Opener(Arc::clone(&vault))),
-        roles_path: Resolver::roles_path(std::env::var("ANSIBLE_ROLES_PATH").ok().as_deref(), std::env::home_dir().as_deref()),
+        roles_path: Resolver::roles_path(
+            std::env::var("ANSIBLE_ROLES_PATH").ok().as_deref(),
+            std::env::home_dir().as_deref(),
+        ),
         known_variables: Arc::new(move |name| known.contains(name)),
         ..Setup::new(Arc::clone(&sources), Arc::new(Known))
     };
@@ -106,7 +129,10 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
         if !path.exists() {
             let near = nearest_playbook(path);
             let help = near.map(|n| format!("\n  did you mean {}?", n.display())).unwrap_or_default();
-            return Err(Trouble::new(crate::exit::PLAYBOOK, format!("error: no playbook `{}`{help}", path.display())));
+            return Err(Trouble::new(
+                crate::exit::PLAYBOOK,
+                format!("error: no playbook `{}`{help}", path.display()),
+            ));
         }
         let resolution = resolver.resolve(path);
         found.extend(resolution.findings);
@@ -125,16 +151,26 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
     };
     found.sort();
     match plan {
-        Some(plan) if !found.has_errors() => {
-            Ok(Ready { sources, masks, vault, store, templates, resolver, playbook, plan, labs: labs.labs(), warnings: found })
-        }
+        Some(plan) if !found.has_errors() => Ok(Ready {
+            sources,
+            masks,
+            vault,
+            store,
+            templates,
+            resolver,
+            playbook,
+            plan,
+            labs: labs.labs(),
+            warnings: found,
+        }),
         _ => Err(Trouble::new(crate::exit::PLAYBOOK, shown(&found, &sources))),
     }
 }
 
 /// All findings and the line that sums them up.
 pub(super) fn shown(found: &Diagnostics, sources: &Sources) -> String {
-    let colour = if super::common::colour() { crate::source::Colour::Ansi } else { crate::source::Colour::Never };
+    let colour =
+        if super::common::colour() { crate::source::Colour::Ansi } else { crate::source::Colour::Never };
     let mut text = String::new();
     for finding in &found.list {
         text.push_str(&finding.render_in(sources, colour));
@@ -154,9 +190,10 @@ fn plan_finding(error: &plan::PlanError) -> Diagnostic {
             let first = places.next();
             let finding = first.map(|at| Diagnostic::error("needs-cycle", error.to_string(), at));
             let nowhere = Span { file: crate::source::SourceId(0), start: 0, end: 0 };
-            places.fold(finding.unwrap_or_else(|| Diagnostic::error("needs-cycle", error.to_string(), nowhere)), |d, at| {
-                d.also(at, "and this play")
-            })
+            places.fold(
+                finding.unwrap_or_else(|| Diagnostic::error("needs-cycle", error.to_string(), nowhere)),
+                |d, at| d.also(at, "and this play"),
+            )
         }
     }
 }
@@ -187,7 +224,12 @@ pub(super) fn read_inventory(
 ) -> Inventory {
     let usual: Vec<String>;
     let given = if given.is_empty() {
-        usual = USUAL_INVENTORIES.iter().filter(|p| directory.join(p).exists()).take(1).map(|p| (*p).to_owned()).collect();
+        usual = USUAL_INVENTORIES
+            .iter()
+            .filter(|p| directory.join(p).exists())
+            .take(1)
+            .map(|p| (*p).to_owned())
+            .collect();
         &usual
     } else {
         given
@@ -251,7 +293,10 @@ fn nearest_playbook(path: &Path) -> Option<PathBuf> {
 struct Check(Arc<Templates>);
 
 impl Check {
-    fn refs(&self, checked: Result<template::References, template::TemplateError>) -> Result<Refs, TemplateFault> {
+    fn refs(
+        &self,
+        checked: Result<template::References, template::TemplateError>,
+    ) -> Result<Refs, TemplateFault> {
         let fault = |error: &template::TemplateError| TemplateFault {
             message: error.to_string(),
             at: error.offset.as_ref().map_or(0..0, |o| o.start as usize..o.end as usize),

@@ -46,12 +46,14 @@ pub struct PoolSettings {
 pub struct Pool {
     settings: PoolSettings,
     openings: Semaphore,
-    shells: Mutex<HashMap<Via, Arc<Slot<Shell>>>>,
-    agents: Mutex<HashMap<(Via, Option<Become>), Arc<Slot<Channel>>>>,
+    shells: Slots<Via, Shell>,
+    agents: Slots<(Via, Option<Become>), Channel>,
 }
 
 /// A connection that may not be open; the lock is held while one caller opens it for all.
 type Slot<T> = tokio::sync::Mutex<Option<Arc<T>>>;
+
+type Slots<K, T> = Mutex<HashMap<K, Arc<Slot<T>>>>;
 
 impl Pool {
     /// Starts with nothing open.
@@ -212,7 +214,9 @@ impl Pool {
         let bytes: &[u8] = if gzip {
             agent.gzip
         } else {
-            plain = agent.bytes().map_err(|e| Fault::new(FaultKind::Controller, format!("the agent inside this program is damaged: {e}")))?;
+            plain = agent.bytes().map_err(|e| {
+                Fault::new(FaultKind::Controller, format!("the agent inside this program is damaged: {e}"))
+            })?;
             &plain
         };
         let installed = timeout(Duration::from_secs(300), async {

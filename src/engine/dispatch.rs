@@ -20,13 +20,16 @@ use crate::source::{Node, Yaml};
 use crate::template::{Scope, TemplateError, Value, is_omit};
 use crate::vars::TaskScope;
 
+/// Facts, with the host they belong to when it is not the task's own.
+pub(super) type Facts = (Option<Arc<str>>, Map<String, Json>);
+
 /// A finished step and what it leaves behind.
 #[derive(Debug, Default)]
 pub(super) struct Done {
     pub(super) result: Map<String, Json>,
     pub(super) effects: Vec<Effect>,
     /// Facts that a module found, each with the host they belong to when it is not the task's own.
-    pub(super) facts: Vec<(Option<Arc<str>>, Map<String, Json>)>,
+    pub(super) facts: Vec<Facts>,
 }
 
 impl Done {
@@ -115,7 +118,13 @@ impl Pass<'_> {
         let ended = match &task.action.kind {
             ActionKind::Module(spec) => {
                 let args = self.arguments(Some(spec), &shared)?;
-                let sent = remote.send(spec.name, args, Vec::new(), self.keywords.check, spec.repeat == Repeat::Safe);
+                let sent = remote.send(
+                    spec.name,
+                    args,
+                    Vec::new(),
+                    self.keywords.check,
+                    spec.repeat == Repeat::Safe,
+                );
                 match sent.await {
                     Ok(reply) => Ended::Done(Done::plain(reply.result)),
                     Err(fault) => Ended::Unreachable(fault),
@@ -134,13 +143,20 @@ impl Pass<'_> {
             }
             ActionKind::Controller(spec) => self.action(spec, &remote, &shared).await?,
             ActionKind::Meta(_) | ActionKind::IncludeTasks | ActionKind::IncludeRole => {
-                return Err(Unready::Text("internal error: an include or meta action was run as a step".to_owned()));
+                return Err(Unready::Text(
+                    "internal error: an include or meta action was run as a step".to_owned(),
+                ));
             }
         };
         Ok(self.finish(ended, delegate.as_ref(), &shared))
     }
 
-    async fn action(&self, spec: &'static Spec, remote: &StepRemote, scope: &Arc<dyn Scope>) -> Result<Ended, Unready> {
+    async fn action(
+        &self,
+        spec: &'static Spec,
+        remote: &StepRemote,
+        scope: &Arc<dyn Scope>,
+    ) -> Result<Ended, Unready> {
         let run = &self.walker.playing.run;
         let Some(action) = crate::actions::find(spec.name) else {
             return Err(Unready::Text(format!("internal error: the action `{}` has no code", spec.name)));
@@ -217,7 +233,9 @@ impl Pass<'_> {
         if own_facts && let Some(Json::Object(facts)) = done.result.get("ansible_facts") {
             let to_delegate = delegate.filter(|_| {
                 let node = self.task.settings.delegate_facts.as_ref();
-                node.is_some_and(|n| self.walker.playing.run.inputs.templates.condition(n, scope).unwrap_or(false))
+                node.is_some_and(|n| {
+                    self.walker.playing.run.inputs.templates.condition(n, scope).unwrap_or(false)
+                })
             });
             done.facts.push((to_delegate.cloned(), facts.clone()));
         }
@@ -265,13 +283,16 @@ impl Pass<'_> {
                         }
                     }
                     minijinja::value::ValueKind::Seq => {
-                        let mut inner: Vec<Value> = value.try_iter().map(Iterator::collect).unwrap_or_default();
+                        let mut inner: Vec<Value> =
+                            value.try_iter().map(Iterator::collect).unwrap_or_default();
                         inner.reverse();
                         stack.extend(inner);
                     }
                     minijinja::value::ValueKind::Undefined | minijinja::value::ValueKind::None => {}
                     _ if is_omit(&value) || value.as_str().is_some_and(str::is_empty) => {}
-                    _ => return Err(Unready::Text(format!("`environment` must be a mapping, not `{value}`"))),
+                    _ => {
+                        return Err(Unready::Text(format!("`environment` must be a mapping, not `{value}`")));
+                    }
                 }
             }
         }
@@ -279,7 +300,11 @@ impl Pass<'_> {
     }
 
     /// The task's arguments over its module defaults, rendered; options given as `omit` are left out.
-    fn arguments(&self, spec: Option<&'static Spec>, scope: &Arc<dyn Scope>) -> Result<Map<String, Json>, Unready> {
+    fn arguments(
+        &self,
+        spec: Option<&'static Spec>,
+        scope: &Arc<dyn Scope>,
+    ) -> Result<Map<String, Json>, Unready> {
         let mut args = Map::new();
         let written = &self.task.action.args;
         for node in &self.task.settings.module_defaults {
@@ -299,7 +324,12 @@ impl Pass<'_> {
         Ok(args)
     }
 
-    fn add_entries(&self, args: &mut Map<String, Json>, written: &Arguments, scope: &Arc<dyn Scope>) -> Result<(), Unready> {
+    fn add_entries(
+        &self,
+        args: &mut Map<String, Json>,
+        written: &Arguments,
+        scope: &Arc<dyn Scope>,
+    ) -> Result<(), Unready> {
         for (name, node) in &written.entries {
             let value = self.walker.playing.run.inputs.templates.node(node, scope)?;
             if is_omit(&value) {
@@ -344,7 +374,10 @@ fn names_module(name: &str, spec: Option<&'static Spec>, short: &str) -> bool {
 /// A rendered value as JSON.
 pub(super) fn to_json(value: &Value) -> Result<Json, TemplateError> {
     serde_json::to_value(value).map_err(|e| {
-        TemplateError::new(crate::template::ErrorKind::Type, format!("a value cannot be sent to the host: {e}"))
+        TemplateError::new(
+            crate::template::ErrorKind::Type,
+            format!("a value cannot be sent to the host: {e}"),
+        )
     })
 }
 

@@ -10,9 +10,11 @@ pub(super) fn task(play: &Play) -> Option<Arc<Task>> {
     let spec = dcos_play_agent::modules::find("setup")?.spec;
     let span = play.gather_facts.as_ref().map_or(play.span, |n| n.span);
     let mut entries = Vec::new();
-    for (name, node) in
-        [("gather_subset", &play.gather_subset), ("gather_timeout", &play.gather_timeout), ("fact_path", &play.fact_path)]
-    {
+    for (name, node) in [
+        ("gather_subset", &play.gather_subset),
+        ("gather_timeout", &play.gather_timeout),
+        ("fact_path", &play.fact_path),
+    ] {
         if let Some(node) = node {
             entries.push((Spanned { value: name.to_owned(), span: node.span }, node.clone()));
         }

@@ -34,7 +34,11 @@ impl Handlers {
 
     /// The handlers that a notification starts; empty when nobody listens to it. `render` gives names and topics that
     /// are templates their text.
-    pub(super) fn named(&self, notification: &str, render: &dyn Fn(&crate::source::Node) -> Option<String>) -> Vec<usize> {
+    pub(super) fn named(
+        &self,
+        notification: &str,
+        render: &dyn Fn(&crate::source::Node) -> Option<String>,
+    ) -> Vec<usize> {
         let list = self.read();
         let mut found = Vec::new();
         for (at, handler) in list.iter().enumerate().rev() {

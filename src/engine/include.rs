@@ -38,8 +38,10 @@ impl Walker {
             let label = self.label(loop_, item, &(Arc::new(inner.clone()) as Arc<dyn Scope>));
             let mut position = at.to_vec();
             position.push(u32::try_from(number).unwrap_or(u32::MAX));
-            let mut locals: Vec<(Arc<str>, Var)> =
-                vec![(variable.as_str().into(), Var::Data(item.clone())), ("ansible_loop_var".into(), Var::Data(Value::from(variable.as_str())))];
+            let mut locals: Vec<(Arc<str>, Var)> = vec![
+                (variable.as_str().into(), Var::Data(item.clone())),
+                ("ansible_loop_var".into(), Var::Data(Value::from(variable.as_str()))),
+            ];
             if let Some(index_var) = &loop_.control.index_var {
                 locals.push((index_var.as_str().into(), Var::Data(Value::from(number))));
             }
@@ -86,10 +88,12 @@ impl Walker {
     }
 
     fn expand_file(&self, task: &Task, scope: &Arc<dyn Scope>) -> Result<(String, Vec<Item>), String> {
-        let node = self.include_option(task, &["file", "_raw_params"]).ok_or("`include_tasks` needs a file")?;
+        let node =
+            self.include_option(task, &["file", "_raw_params"]).ok_or("`include_tasks` needs a file")?;
         let name = self.rendered_text(node, scope)?;
         let inputs = &self.playing.run.inputs;
-        let path = inputs.resolver.find_tasks_file(task, &name).map_err(|found| found.render(&inputs.sources))?;
+        let path =
+            inputs.resolver.find_tasks_file(task, &name).map_err(|found| found.render(&inputs.sources))?;
         let items = inputs
             .resolver
             .expand_tasks_file(&self.playing.play, task, &path)

@@ -34,12 +34,15 @@ pub(super) struct Line {
     inner: Mutex<Inner>,
 }
 
+/// A host at a barrier, and how it is told to go on.
+type Waiter = (usize, oneshot::Sender<Arc<Group>>);
+
 #[derive(Debug)]
 struct Inner {
     /// `None`: the host has left.
     at: Vec<Option<Position>>,
     counts: BTreeMap<Position, usize>,
-    waiting: BTreeMap<Position, Vec<(usize, oneshot::Sender<Arc<Group>>)>>,
+    waiting: BTreeMap<Position, Vec<Waiter>>,
 }
 
 impl Line {
@@ -49,7 +52,13 @@ impl Line {
         if hosts > 0 {
             counts.insert(Position::new(), hosts);
         }
-        Self { inner: Mutex::new(Inner { at: vec![Some(Position::new()); hosts], counts, waiting: BTreeMap::new() }) }
+        Self {
+            inner: Mutex::new(Inner {
+                at: vec![Some(Position::new()); hosts],
+                counts,
+                waiting: BTreeMap::new(),
+            }),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -20,8 +20,8 @@ mod prompt;
 mod remote;
 mod resume;
 mod state;
-mod takeover;
 mod tags;
+mod takeover;
 mod target;
 mod task;
 mod walk;
@@ -126,8 +126,11 @@ async fn run_plays(state: &Arc<RunState>) -> Option<String> {
     let stop = Arc::new(watch::Sender::new(false));
     let mut running = tokio::task::JoinSet::new();
     for (at, play) in plays.iter().enumerate() {
-        let (whole, by_host): (Vec<_>, Vec<_>) =
-            state.inputs.plan.plays[at].after.iter().copied().partition(|(_, scope)| *scope == NeedScope::Play);
+        let (whole, by_host): (Vec<_>, Vec<_>) = state.inputs.plan.plays[at]
+            .after
+            .iter()
+            .copied()
+            .partition(|(_, scope)| *scope == NeedScope::Play);
         let by_host: Vec<usize> = by_host.into_iter().map(|(other, _)| other).collect();
         let (state, play, stop) = (Arc::clone(state), Arc::clone(play), Arc::clone(&stop));
         running.spawn(async move {

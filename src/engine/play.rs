@@ -59,7 +59,11 @@ pub(super) struct PlayFault {
 }
 
 /// Runs a play on its hosts, batch after batch; each host starts when it has done its part of the plays in `by_host`.
-pub(super) async fn run_play(run: &Arc<RunState>, play: &Arc<Play>, by_host: Vec<usize>) -> Result<(), PlayFault> {
+pub(super) async fn run_play(
+    run: &Arc<RunState>,
+    play: &Arc<Play>,
+    by_host: Vec<usize>,
+) -> Result<(), PlayFault> {
     let inputs = &run.inputs;
     if run.stopping() {
         run.tell(EventKind::PlayNotRun { play: play.index, name: play.name.clone(), why: NotRun::Cancelled });
@@ -118,9 +122,18 @@ pub(super) async fn run_play(run: &Arc<RunState>, play: &Arc<Play>, by_host: Vec
         role_vars: Table::of(public_roles(&play.roles).iter().map(|r| &*r.vars)),
     };
     let role_names: Vec<String> = play.roles.iter().map(|r| r.name.clone()).collect();
-    let dependent: Vec<String> =
-        public_roles(&play.roles).iter().map(|r| r.name.clone()).filter(|n| !role_names.contains(n)).collect();
-    let info = PlayInfo::new(&play.name, inputs.options.playbook_directory.clone(), &hosts_all, &role_names, &dependent);
+    let dependent: Vec<String> = public_roles(&play.roles)
+        .iter()
+        .map(|r| r.name.clone())
+        .filter(|n| !role_names.contains(n))
+        .collect();
+    let info = PlayInfo::new(
+        &play.name,
+        inputs.options.playbook_directory.clone(),
+        &hosts_all,
+        &role_names,
+        &dependent,
+    );
     let playing = Arc::new(PlayRun {
         run: Arc::clone(run),
         play: Arc::clone(play),
@@ -226,7 +239,9 @@ impl PlayRun {
 
     /// What decides a task's variables, made once a task.
     pub(super) fn parts(&self, task: &Task) -> Arc<ScopeParts> {
-        if let Some(parts) = self.parts.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&task.path) {
+        if let Some(parts) =
+            self.parts.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&task.path)
+        {
             return Arc::clone(parts);
         }
         let mut bases = Vec::new();
@@ -285,7 +300,9 @@ impl PlayRun {
 
     /// The barrier before a task; remembered, because every host asks.
     pub(super) fn barrier(&self, task: &Task) -> Option<(BarrierReason, Span)> {
-        if let Some(known) = self.barriers.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&task.path) {
+        if let Some(known) =
+            self.barriers.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&task.path)
+        {
             return known.clone();
         }
         let barrier = barrier_of(&self.play, task, &self.run.inputs.plan.looks);
@@ -305,7 +322,13 @@ fn compile_role(role: &Role) -> RoleVars {
         path: role.path.clone(),
         parents: role.parents.iter().map(|p| (p.name.clone(), p.path.clone())).collect(),
         defaults: Table::of(
-            dependencies.iter().chain(&parents).copied().chain([role]).map(|r| &*r.defaults).collect::<Vec<_>>(),
+            dependencies
+                .iter()
+                .chain(&parents)
+                .copied()
+                .chain([role])
+                .map(|r| &*r.defaults)
+                .collect::<Vec<_>>(),
         ),
         vars: Table::of(
             parents.iter().chain(&dependencies).copied().chain([role]).map(|r| &*r.vars).collect::<Vec<_>>(),
@@ -375,7 +398,8 @@ fn batch_sizes(
     scope: &Arc<dyn Scope>,
 ) -> Result<Vec<usize>, PlayFault> {
     let Some(node) = &play.serial else { return Ok(vec![hosts]) };
-    let value = inputs.templates.node(node, scope).map_err(|e| PlayFault { text: e.to_string(), at: node.span })?;
+    let value =
+        inputs.templates.node(node, scope).map_err(|e| PlayFault { text: e.to_string(), at: node.span })?;
     let wanted = match value.kind() {
         minijinja::value::ValueKind::Seq => value.try_iter().map(Iterator::collect).unwrap_or_default(),
         _ => vec![value],
@@ -444,7 +468,9 @@ mod tests {
 
     #[test]
     fn batch_sizes_follow_ansible() {
-        for (text, size) in [("2", Some(2)), ("0", Some(0)), ("-1", Some(0)), ("30%", Some(3)), ("1%", Some(1)), ("x", None)] {
+        for (text, size) in
+            [("2", Some(2)), ("0", Some(0)), ("-1", Some(0)), ("30%", Some(3)), ("1%", Some(1)), ("x", None)]
+        {
             assert_eq!(batch_size(text, 10), size, "{text}");
         }
     }

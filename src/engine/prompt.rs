@@ -20,19 +20,27 @@ pub(super) fn ask(run: &Arc<RunState>, play: &Play, scope: &Arc<dyn Scope>) -> R
         let at = prompt.prompt.as_ref().map_or(play.span, |n| n.span);
         let text = |node: &Option<Node>| -> Result<Option<String>, PlayFault> {
             let Some(node) = node else { return Ok(None) };
-            let value = run.inputs.templates.node(node, scope).map_err(|e| PlayFault { text: e.to_string(), at })?;
+            let value =
+                run.inputs.templates.node(node, scope).map_err(|e| PlayFault { text: e.to_string(), at })?;
             Ok(Some(crate::template::to_text(&value).map_err(|e| PlayFault { text: e.to_string(), at })?))
         };
         let default = text(&prompt.default)?;
         let question = text(&prompt.prompt)?.unwrap_or_else(|| prompt.name.clone());
         if let Some(method) = &prompt.encrypt {
-            return Err(PlayFault { text: format!("`encrypt: {method}` in vars_prompt is not supported yet"), at });
+            return Err(PlayFault {
+                text: format!("`encrypt: {method}` in vars_prompt is not supported yet"),
+                at,
+            });
         }
         let answer = if std::io::stdin().is_terminal() {
-            crate::ask::line(&question, default.as_deref(), prompt.private).map_err(|e| PlayFault { text: e.to_string(), at })?
+            crate::ask::line(&question, default.as_deref(), prompt.private)
+                .map_err(|e| PlayFault { text: e.to_string(), at })?
         } else {
             default.clone().ok_or_else(|| PlayFault {
-                text: format!("`{}` must be asked for, and there is no terminal: give it with -e {}=...", prompt.name, prompt.name),
+                text: format!(
+                    "`{}` must be asked for, and there is no terminal: give it with -e {}=...",
+                    prompt.name, prompt.name
+                ),
                 at,
             })?
         };

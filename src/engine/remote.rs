@@ -139,7 +139,11 @@ impl Remote for StepRemote {
         .boxed()
     }
 
-    fn raw<'a>(&'a self, command: &'a str, timeout: Option<Duration>) -> BoxFuture<'a, Result<RawOutput, Fault>> {
+    fn raw<'a>(
+        &'a self,
+        command: &'a str,
+        timeout: Option<Duration>,
+    ) -> BoxFuture<'a, Result<RawOutput, Fault>> {
         if let Some(prints) = &self.prints {
             prints.feed(command.as_bytes());
         }

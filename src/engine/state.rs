@@ -185,7 +185,9 @@ impl Progress {
     /// Waits until a host has done its part, or has none.
     pub(super) async fn until_host(&self, host: &Arc<str>) {
         let passed = |state: &ProgressState| {
-            state.over || state.done.contains(host) || state.hosts.as_ref().is_some_and(|hosts| !hosts.contains(host))
+            state.over
+                || state.done.contains(host)
+                || state.hosts.as_ref().is_some_and(|hosts| !hosts.contains(host))
         };
         self.until(passed).await;
     }
@@ -230,7 +232,12 @@ impl RunState {
             progress: inputs.playbook.plays.iter().map(|_| Progress::default()).collect(),
             lost: Mutex::default(),
             now: edges.now,
-            record: Mutex::new(Record { journal: edges.journal, reports: edges.reports, seq: 0, totals: Totals::default() }),
+            record: Mutex::new(Record {
+                journal: edges.journal,
+                reports: edges.reports,
+                seq: 0,
+                totals: Totals::default(),
+            }),
             next_step: AtomicU64::new(1),
             running: AtomicU64::new(0),
             broken: watch::Sender::new(false),
@@ -257,7 +264,8 @@ impl RunState {
                 record.seq += 1;
                 let warning = Event { seq, at, kind: EventKind::Warning { text, place: None } };
                 let _ = record.reports.send(Arc::new(warning));
-                let kind = EventKind::CancelBegan { reason: CancelReason::JournalFailed, running: self.busy() };
+                let kind =
+                    EventKind::CancelBegan { reason: CancelReason::JournalFailed, running: self.busy() };
                 let _ = record.reports.send(Arc::new(Event { seq: seq + 1, at, kind }));
             }
         }

@@ -25,7 +25,9 @@ pub fn selected(tags: &[String], only: &[String], skip: &[String]) -> bool {
     let dropped = if says(skip, "all") {
         !has("always") || says(skip, "always")
     } else {
-        overlaps(skip) || (says(skip, "tagged") && !tags.is_empty()) || (says(skip, "untagged") && tags.is_empty())
+        overlaps(skip)
+            || (says(skip, "tagged") && !tags.is_empty())
+            || (says(skip, "untagged") && tags.is_empty())
     };
     !dropped
 }
@@ -54,7 +56,11 @@ mod tests {
             ("a", "a", "untagged", true),
         ] {
             let list = |s: &str| s.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-            assert_eq!(selected(&list(tags), &list(only), &list(skip)), runs, "{tags:?} --tags {only:?} --skip-tags {skip:?}");
+            assert_eq!(
+                selected(&list(tags), &list(only), &list(skip)),
+                runs,
+                "{tags:?} --tags {only:?} --skip-tags {skip:?}"
+            );
         }
     }
 }

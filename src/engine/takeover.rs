@@ -39,7 +39,7 @@ const ALWAYS_RUN: [&str; 4] = ["include_vars", "add_host", "group_by", "validate
 
 impl Walker {
     /// Takes the step over from the journal, or says how to run it.
-    pub(super) fn from_journal(&mut self, task: &Arc<Task>, scope: &TaskScope) -> Journaled {
+    pub(super) fn journaled(&mut self, task: &Arc<Task>, scope: &TaskScope) -> Journaled {
         let run = Arc::clone(&self.playing.run);
         let Some(resume) = &run.inputs.resume else { return Journaled::Run(Mode::default()) };
         let met = self.met.entry(Arc::clone(&task.path)).or_insert(0);
@@ -49,7 +49,9 @@ impl Walker {
         match way(Some(resume), past, &self.host, &task.path, nth) {
             Way::Run => {}
             _ if ALWAYS_RUN.contains(&&*task.action.name) => {}
-            Way::RunOnly if resume.explain => self.depart(task, scope, "its result was not kept (no_log or a secret)"),
+            Way::RunOnly if resume.explain => {
+                self.depart(task, scope, "its result was not kept (no_log or a secret)")
+            }
             Way::RunOnly => {}
             Way::Leave(why) => self.depart(task, scope, why),
             Way::Interrupted(step) => return self.interrupted(task, scope, step),
@@ -98,10 +100,17 @@ impl Walker {
         };
         // Nothing in a pass that only looks ever waits, so one poll is the whole of it.
         self.all_items(&pass, scope).now_or_never()?;
-        (prints.finish() == *fingerprint).then(|| self.take_over(task, *outcome, result.clone(), fingerprint.clone()))
+        (prints.finish() == *fingerprint)
+            .then(|| self.take_over(task, *outcome, result.clone(), fingerprint.clone()))
     }
 
-    fn take_over(&mut self, task: &Arc<Task>, outcome: Outcome, result: Map<String, Json>, fingerprint: String) -> Journaled {
+    fn take_over(
+        &mut self,
+        task: &Arc<Task>,
+        outcome: Outcome,
+        result: Map<String, Json>,
+        fingerprint: String,
+    ) -> Journaled {
         let run = Arc::clone(&self.playing.run);
         let step = run.step_id();
         run.tell(EventKind::StepStarted {
@@ -109,14 +118,23 @@ impl Walker {
             play: self.playing.play.index,
             host: Arc::clone(&self.host),
             path: Arc::clone(&task.path),
-            name: task.name.as_ref().and_then(|n| n.as_str()).unwrap_or(&task.action.written.value).to_owned(),
+            name: task
+                .name
+                .as_ref()
+                .and_then(|n| n.as_str())
+                .unwrap_or(&task.action.written.value)
+                .to_owned(),
             role: task.role.as_ref().map(|r| r.name.clone()),
             action: Arc::clone(&task.action.name),
             place: run.place(task.span),
         });
         let done = restored(task, result.clone());
         self.keep(task, &done);
-        self.finished(task, step, Finish { outcome, result, fingerprint, kept: true, adopted: true, ..Finish::default() });
+        self.finished(
+            task,
+            step,
+            Finish { outcome, result, fingerprint, kept: true, adopted: true, ..Finish::default() },
+        );
         if outcome == Outcome::Changed && !task.notify.is_empty() {
             // A handler that is gone since then would fail a real run too; here it has nothing left to do.
             drop(self.notify(task, step));
@@ -158,7 +176,9 @@ impl Walker {
 fn restored(task: &Task, result: Map<String, Json>) -> Done {
     let mut done = Done::default();
     let each: Vec<&Map<String, Json>> = match result.get("results") {
-        Some(Json::Array(items)) if task.loop_.is_some() => items.iter().filter_map(Json::as_object).collect(),
+        Some(Json::Array(items)) if task.loop_.is_some() => {
+            items.iter().filter_map(Json::as_object).collect()
+        }
         _ => vec![&result],
     };
     for one in each {

@@ -16,7 +16,12 @@ impl Walker {
     ///
     /// # Errors
     /// A sentence: a variable that cannot be rendered, a connection or become method that we do not have.
-    pub(super) fn target(&self, task: &Task, scope: &Arc<dyn Scope>, host: &Arc<str>) -> Result<Target, String> {
+    pub(super) fn target(
+        &self,
+        task: &Task,
+        scope: &Arc<dyn Scope>,
+        host: &Arc<str>,
+    ) -> Result<Target, String> {
         let run = &self.playing.run;
         let templates = &run.inputs.templates;
         let defaults = &run.inputs.options.connection;
@@ -35,7 +40,8 @@ impl Walker {
         let delegated = *host != self.host;
         let given = Given {
             // A play's `connection: local` is about its own hosts; the delegate says itself how it is reached.
-            connection: if delegated { None } else { text(&settings.connection)? }.or_else(|| defaults.connection.clone()),
+            connection: if delegated { None } else { text(&settings.connection)? }
+                .or_else(|| defaults.connection.clone()),
             user: text(&settings.remote_user)?.or_else(|| defaults.user.clone()),
             port: text(&settings.port)?.and_then(|p| p.parse().ok()),
             private_key_file: defaults.private_key.as_ref().map(|p| p.display().to_string()),
@@ -63,14 +69,18 @@ impl Walker {
             Var::Data(value) => Ok(value.clone()),
         };
         let resolved = connection::resolve(look.as_ref(), host, &given, &render).map_err(|e| match e {
-            ConnectionError::Render { name, fault } => format!("`{name}` cannot be rendered: {}", self.explain(&fault)),
+            ConnectionError::Render { name, fault } => {
+                format!("`{name}` cannot be rendered: {}", self.explain(&fault))
+            }
             other @ ConnectionError::Value { .. } => other.to_string(),
         })?;
         let via = match resolved.kind.as_str() {
             "local" => Via::Local,
             "ssh" => {
                 let mut extra_args = Vec::new();
-                for args in [&resolved.ssh_args, &resolved.common_args, &resolved.extra_args].into_iter().flatten() {
+                for args in
+                    [&resolved.ssh_args, &resolved.common_args, &resolved.extra_args].into_iter().flatten()
+                {
                     let words = shlex::split(args)
                         .ok_or_else(|| format!("the ssh arguments `{args}` have an open quote"))?;
                     extra_args.extend(words);
@@ -95,13 +105,21 @@ impl Walker {
                 let method = match other.method.rsplit('.').next().unwrap_or_default() {
                     "sudo" => BecomeMethod::Sudo,
                     "doas" => BecomeMethod::Doas,
-                    method => return Err(format!("`become_method: {method}` is not supported: use sudo or doas")),
+                    method => {
+                        return Err(format!("`become_method: {method}` is not supported: use sudo or doas"));
+                    }
                 };
                 let flags = other.flags.as_deref().map_or(Some(Vec::new()), shlex::split);
                 // Ansible's own defaults for sudo are what the agent does anyway.
                 let flags = flags.ok_or("`become_flags` have an open quote")?;
                 let flags = flags.into_iter().filter(|f| !matches!(f.as_str(), "-H" | "-S" | "-n")).collect();
-                Some(Become { method, user: other.user, password: other.password, executable: other.exe, flags })
+                Some(Become {
+                    method,
+                    user: other.user,
+                    password: other.password,
+                    executable: other.exe,
+                    flags,
+                })
             }
         };
         // Becoming who one already is would cost a sudo for nothing, and fail where sudo is not installed.

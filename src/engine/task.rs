@@ -10,15 +10,15 @@ use serde_json::{Map, Value as Json, json};
 use super::dispatch::{Done, Ended, Pass, data};
 use super::line::{Group, Once};
 use super::resume::Prints;
-use super::takeover::{Journaled, Mode};
 use super::state::lock;
+use super::takeover::{Journaled, Mode};
 use super::walk::{Flow, Walker};
 use crate::actions::Effect;
+use crate::inventory::NewHost;
 use crate::journal::{EventKind, Failure, Outcome, StepId};
 use crate::resolve::{ActionKind, Condition, Loop, Task};
 use crate::source::{Node, Yaml};
 use crate::template::{Scope, TemplateError, Value, Var};
-use crate::inventory::NewHost;
 use crate::vars::{ScopeParts, Table, TaskScope};
 
 /// How a task ended for the walker.
@@ -99,7 +99,11 @@ impl Walker {
         self.first_false(&task.when, scope)
     }
 
-    fn first_false(&self, list: &[Condition], scope: &Arc<dyn Scope>) -> Result<Option<String>, TemplateError> {
+    fn first_false(
+        &self,
+        list: &[Condition],
+        scope: &Arc<dyn Scope>,
+    ) -> Result<Option<String>, TemplateError> {
         for condition in list {
             if !self.playing.run.inputs.templates.condition(&condition.expression, scope)? {
                 return Ok(Some(text_of(&condition.expression)));
@@ -108,7 +112,12 @@ impl Walker {
         Ok(None)
     }
 
-    fn flag_or(&self, node: Option<&Node>, scope: &Arc<dyn Scope>, default: bool) -> Result<bool, TemplateError> {
+    fn flag_or(
+        &self,
+        node: Option<&Node>,
+        scope: &Arc<dyn Scope>,
+        default: bool,
+    ) -> Result<bool, TemplateError> {
         match node {
             None => Ok(default),
             Some(Node { value: Yaml::Bool(flag), .. }) => Ok(*flag),
@@ -137,7 +146,9 @@ impl Walker {
             return end;
         }
         let mut once = group.once.subscribe();
-        let Ok(shared) = once.wait_for(Option::is_some).await.map(|o| o.clone()) else { return TaskEnd::Cancelled };
+        let Ok(shared) = once.wait_for(Option::is_some).await.map(|o| o.clone()) else {
+            return TaskEnd::Cancelled;
+        };
         let Some(shared) = shared else { return TaskEnd::Cancelled };
         if shared.failed {
             return TaskEnd::Aborted;
@@ -155,7 +166,7 @@ impl Walker {
         let scope = self.typed_scope(task);
         let mut mode = Mode::default();
         if run.inputs.resume.is_some() {
-            match self.from_journal(task, &scope) {
+            match self.journaled(task, &scope) {
                 Journaled::TakenOver(end, done) => return (end, *done),
                 Journaled::Run(found) => mode = found,
             }
@@ -209,7 +220,10 @@ impl Walker {
     }
 
     /// Turns the end into outcome, events, registered variables and notifications.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one event; a struct would only repeat their names")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one event; a struct would only repeat their names"
+    )]
     fn conclude(
         &mut self,
         task: &Arc<Task>,
@@ -280,8 +294,15 @@ impl Walker {
         });
         let shown = if no_log { censored(&done.result) } else { run.inputs.mask_result(&done.result) };
         let kept = !no_log && (run.inputs.masks.is_empty() || shown == done.result);
-        self.finished(task, step, Finish { outcome, took_ms, result: shown, failure, fingerprint, kept, adopted: false });
-        if matches!(outcome, Outcome::Changed) && !task.notify.is_empty() && let Err(text) = self.notify(task, step) {
+        self.finished(
+            task,
+            step,
+            Finish { outcome, took_ms, result: shown, failure, fingerprint, kept, adopted: false },
+        );
+        if matches!(outcome, Outcome::Changed)
+            && !task.notify.is_empty()
+            && let Err(text) = self.notify(task, step)
+        {
             run.tell(EventKind::Warning { text, place: Some(run.place(task.span)) });
             return (TaskEnd::Failed(done.result.clone()), done);
         }
@@ -397,7 +418,8 @@ impl Walker {
         let scope = self.scope(task);
         let mut names = Vec::new();
         for node in &task.notify {
-            let value = templates.node(node, &scope).map_err(|e| format!("`notify` cannot be rendered: {e}"))?;
+            let value =
+                templates.node(node, &scope).map_err(|e| format!("`notify` cannot be rendered: {e}"))?;
             names.extend(super::play::strings(&value));
         }
         let play_scope = self.play_scope();
@@ -406,7 +428,10 @@ impl Walker {
             if !crate::template::template_text(text) {
                 return Some(text.to_owned());
             }
-            templates.text(text, Some(node.span), &play_scope).ok().and_then(|v| crate::template::to_text(&v).ok())
+            templates
+                .text(text, Some(node.span), &play_scope)
+                .ok()
+                .and_then(|v| crate::template::to_text(&v).ok())
         };
         for name in &names {
             let found = self.playing.handlers.named(name, &render);
@@ -435,7 +460,11 @@ impl Walker {
         self.each_item(pass, scope, loop_, &items).await
     }
 
-    pub(super) fn loop_items(&self, loop_: &Loop, scope: &Arc<dyn Scope>) -> Result<Vec<Value>, TemplateError> {
+    pub(super) fn loop_items(
+        &self,
+        loop_: &Loop,
+        scope: &Arc<dyn Scope>,
+    ) -> Result<Vec<Value>, TemplateError> {
         let templates = &self.playing.run.inputs.templates;
         if let Some(lookup) = &loop_.lookup {
             return templates.lookup(&lookup.value, &loop_.items, scope);
@@ -503,8 +532,11 @@ impl Walker {
             };
             let label = if pass.keywords.no_log { "(censored due to no_log)".to_owned() } else { label };
             result.insert("_ansible_item_label".into(), label.as_str().into());
-            let shown =
-                if pass.keywords.no_log { censored(&result) } else { self.playing.run.inputs.mask_result(&result) };
+            let shown = if pass.keywords.no_log {
+                censored(&result)
+            } else {
+                self.playing.run.inputs.mask_result(&result)
+            };
             if pass.verify {
                 continue;
             }
@@ -579,7 +611,9 @@ impl Walker {
 
     pub(super) fn label(&self, loop_: &Loop, item: &Value, scope: &Arc<dyn Scope>) -> String {
         let shown = match &loop_.control.label {
-            Some(label) => self.playing.run.inputs.templates.node(label, scope).unwrap_or_else(|_| item.clone()),
+            Some(label) => {
+                self.playing.run.inputs.templates.node(label, scope).unwrap_or_else(|_| item.clone())
+            }
             None => item.clone(),
         };
         match shown.as_str() {
@@ -635,7 +669,8 @@ impl Walker {
             let enough = if task.until.is_empty() {
                 Ok(!failed)
             } else {
-                self.first_false(&task.until, &self.with_result(task, scope, &done.result)).map(|f| f.is_none())
+                self.first_false(&task.until, &self.with_result(task, scope, &done.result))
+                    .map(|f| f.is_none())
             };
             match enough {
                 Err(error) => {
@@ -660,7 +695,11 @@ impl Walker {
             });
             self.playing.run.tell(EventKind::HostBusy {
                 host: Arc::clone(&self.host),
-                what: format!("{} · attempt {attempt} of {retries}, again in {:.1}s", self.title(task, &shared), delay.as_secs_f64()),
+                what: format!(
+                    "{} · attempt {attempt} of {retries}, again in {:.1}s",
+                    self.title(task, &shared),
+                    delay.as_secs_f64()
+                ),
             });
             self.wait(delay).await;
             if self.playing.run.stopping() {
@@ -671,7 +710,11 @@ impl Walker {
     }
 
     /// How often and how fast to try again: `None` when the task has neither `until` nor `retries`.
-    fn patience(&self, task: &Task, scope: &Arc<dyn Scope>) -> Result<(Option<u32>, Duration), TemplateError> {
+    fn patience(
+        &self,
+        task: &Task,
+        scope: &Arc<dyn Scope>,
+    ) -> Result<(Option<u32>, Duration), TemplateError> {
         if task.until.is_empty() && task.retries.is_none() {
             return Ok((None, Duration::ZERO));
         }
@@ -709,7 +752,12 @@ impl Walker {
     }
 
     /// Applies `changed_when` and `failed_when`.
-    fn judge(&self, task: &Task, scope: &TaskScope, result: &mut Map<String, Json>) -> Result<(), TemplateError> {
+    fn judge(
+        &self,
+        task: &Task,
+        scope: &TaskScope,
+        result: &mut Map<String, Json>,
+    ) -> Result<(), TemplateError> {
         result.entry("changed").or_insert(false.into());
         result.entry("failed").or_insert(false.into());
         if task.changed_when.is_empty() && task.failed_when.is_empty() {
@@ -731,7 +779,9 @@ impl Walker {
 
     /// The task's name as people see it.
     pub(super) fn title(&self, task: &Task, scope: &Arc<dyn Scope>) -> String {
-        let Some(name) = task.name.as_ref().and_then(|n| n.as_str()) else { return task.action.written.value.clone() };
+        let Some(name) = task.name.as_ref().and_then(|n| n.as_str()) else {
+            return task.action.written.value.clone();
+        };
         if !crate::template::template_text(name) {
             return name.to_owned();
         }
@@ -750,7 +800,9 @@ impl Walker {
         if !matches!(task.action.kind, ActionKind::Module(_) | ActionKind::Custom(_)) {
             return String::new();
         }
-        self.target(task, &self.scope(task), &self.host).map(|t| super::target::described(&t)).unwrap_or_default()
+        self.target(task, &self.scope(task), &self.host)
+            .map(|t| super::target::described(&t))
+            .unwrap_or_default()
     }
 
     /// Fails the host at a task that could not even start.
@@ -771,8 +823,11 @@ impl Walker {
         let mut result = Map::new();
         result.insert("failed".into(), true.into());
         result.insert("msg".into(), text.into());
-        match self.conclude(task, step, name, Ended::Failed(result.clone()), false, false, 0, String::new()).0 {
-            TaskEnd::Failed(result) => Flow::Failed(Box::new(super::walk::Failed { task: Arc::clone(task), result })),
+        match self.conclude(task, step, name, Ended::Failed(result.clone()), false, false, 0, String::new()).0
+        {
+            TaskEnd::Failed(result) => {
+                Flow::Failed(Box::new(super::walk::Failed { task: Arc::clone(task), result }))
+            }
             _ => Flow::Failed(Box::new(super::walk::Failed { task: Arc::clone(task), result })),
         }
     }
@@ -784,7 +839,13 @@ impl Walker {
 }
 
 /// Adds `item`, `index_var` and `ansible_loop` for one round.
-pub(super) fn with_loop_vars(mut scope: TaskScope, loop_: &Loop, variable: &str, items: &[Value], at: usize) -> TaskScope {
+pub(super) fn with_loop_vars(
+    mut scope: TaskScope,
+    loop_: &Loop,
+    variable: &str,
+    items: &[Value],
+    at: usize,
+) -> TaskScope {
     scope = scope.with_local(variable, Var::Data(items[at].clone()));
     scope = scope.with_local("ansible_loop_var", Var::Data(Value::from(variable)));
     if let Some(index_var) = &loop_.control.index_var {

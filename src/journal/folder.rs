@@ -81,7 +81,11 @@ pub fn latest(project: &Path, id: Option<&str>) -> std::io::Result<RunFolder> {
             .unwrap_or_default();
         known.retain(|n| !n.starts_with('.') && n != "latest");
         known.sort();
-        let there = if known.is_empty() { "there is none yet".to_owned() } else { format!("there are {}", known.join(", ")) };
+        let there = if known.is_empty() {
+            "there is none yet".to_owned()
+        } else {
+            format!("there are {}", known.join(", "))
+        };
         std::io::Error::other(format!("no run `{name}` in {}: {there}", runs.display()))
     })?;
     let id = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();

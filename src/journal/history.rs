@@ -47,22 +47,30 @@ impl History {
                     history.playbooks.clone_from(playbooks);
                 }
                 EventKind::StepStarted { step, host, path, .. } => {
-                    let records =
-                        history.hosts.entry(Arc::clone(host)).or_default().entry(Arc::clone(path)).or_default();
+                    let records = history
+                        .hosts
+                        .entry(Arc::clone(host))
+                        .or_default()
+                        .entry(Arc::clone(path))
+                        .or_default();
                     open.insert(*step, (Arc::clone(host), Arc::clone(path), records.len()));
                     records.push(Record::Interrupted { step: *step });
                 }
                 EventKind::StepFinished { step, outcome, result, fingerprint, kept, .. } => {
                     let Some((host, path, at)) = open.remove(step) else { continue };
                     let record = match outcome {
-                        Outcome::Ok | Outcome::Changed | Outcome::Skipped | Outcome::FailureIgnored if *kept => {
+                        Outcome::Ok | Outcome::Changed | Outcome::Skipped | Outcome::FailureIgnored
+                            if *kept =>
+                        {
                             Record::Done {
                                 outcome: *outcome,
                                 result: result.clone(),
                                 fingerprint: fingerprint.clone(),
                             }
                         }
-                        Outcome::Ok | Outcome::Changed | Outcome::Skipped | Outcome::FailureIgnored => Record::NotKept,
+                        Outcome::Ok | Outcome::Changed | Outcome::Skipped | Outcome::FailureIgnored => {
+                            Record::NotKept
+                        }
                         Outcome::Failed
                         | Outcome::Unreachable
                         | Outcome::UnreachableIgnored
@@ -164,7 +172,9 @@ mod tests {
                 let begun = cut == 2 * n + 1;
                 match record {
                     Some(Record::Done { .. }) => assert!(whole, "cut {cut}, step {n}"),
-                    Some(Record::Interrupted { step }) => assert!(begun && *step == n as u64, "cut {cut}, step {n}"),
+                    Some(Record::Interrupted { step }) => {
+                        assert!(begun && *step == n as u64, "cut {cut}, step {n}")
+                    }
                     Some(other) => panic!("cut {cut}, step {n}: {other:?}"),
                     None => assert!(!whole && !begun, "cut {cut}, step {n}"),
                 }

@@ -156,7 +156,11 @@ mod tests {
             read(&path).expect_err("foreign").to_string(),
             format!("{} is not a journal of dcos-play", path.display())
         );
-        std::fs::write(&path, "{\"dcos_play_journal\":9,\"run\":\"r\",\"program\":\"p\",\"agent_run\":\"r\"}\n").expect("writes");
+        std::fs::write(
+            &path,
+            "{\"dcos_play_journal\":9,\"run\":\"r\",\"program\":\"p\",\"agent_run\":\"r\"}\n",
+        )
+        .expect("writes");
         assert!(matches!(read(&path), Err(JournalError::OtherFormat { found: 9, .. })));
     }
 }

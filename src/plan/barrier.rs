@@ -13,16 +13,27 @@ pub enum BarrierReason {
     RunOnce,
     DelegateTo,
     /// Names a variable that looks at other hosts (`through` when it is not the name itself).
-    Looks { name: String, through: Option<String> },
+    Looks {
+        name: String,
+        through: Option<String>,
+    },
     /// `pause`: people are asked once, not once a host.
-    OnceForAll { action: String },
+    OnceForAll {
+        action: String,
+    },
     /// `add_host`, `group_by`: changes what other hosts see.
-    Inventory { action: String },
-    Meta { action: String },
+    Inventory {
+        action: String,
+    },
+    Meta {
+        action: String,
+    },
     /// An include whose file is only known at run time.
     DynamicInclude,
     /// The play wants every task in step: `strategy: linear`, `any_errors_fatal`, `max_fail_percentage`.
-    Play { keyword: &'static str },
+    Play {
+        keyword: &'static str,
+    },
 }
 
 impl std::fmt::Display for BarrierReason {
@@ -47,7 +58,9 @@ impl std::fmt::Display for BarrierReason {
 #[must_use]
 pub fn barrier_of(play: &Play, task: &Task, looks: &Looks) -> Option<(BarrierReason, Span)> {
     match play.strategy {
-        Strategy::Free | Strategy::HostPinned => return run_once(&task.settings).map(|at| (BarrierReason::RunOnce, at)),
+        Strategy::Free | Strategy::HostPinned => {
+            return run_once(&task.settings).map(|at| (BarrierReason::RunOnce, at));
+        }
         Strategy::Linear => return Some((BarrierReason::Play { keyword: "strategy: linear" }, play.span)),
         Strategy::Inferred => {}
     }
@@ -80,7 +93,8 @@ pub fn barrier_of(play: &Play, task: &Task, looks: &Looks) -> Option<(BarrierRea
         }
         (ActionKind::IncludeTasks | ActionKind::IncludeRole, _) => {
             let templated = task.action.args.entries.iter().find(|(key, node)| {
-                matches!(key.value.as_str(), "file" | "_raw_params" | "name" | "tasks_from") && is_template(node)
+                matches!(key.value.as_str(), "file" | "_raw_params" | "name" | "tasks_from")
+                    && is_template(node)
             });
             if let Some((_, node)) = templated {
                 return Some((BarrierReason::DynamicInclude, node.span));

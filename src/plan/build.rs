@@ -13,13 +13,28 @@ use crate::source::Span;
 /// What a node stands for; always for all hosts of its play.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NodeKind {
-    PlayStart { play: usize },
+    PlayStart {
+        play: usize,
+    },
     /// Consecutive tasks with no barrier between, walked by each host at its own pace.
-    Segment { play: usize, tasks: usize, first: Span },
-    Barrier { play: usize, reason: BarrierReason, at: Span },
+    Segment {
+        play: usize,
+        tasks: usize,
+        first: Span,
+    },
+    Barrier {
+        play: usize,
+        reason: BarrierReason,
+        at: Span,
+    },
     /// An include that expands into a sub-graph while the run goes on.
-    Expansion { play: usize, at: Span },
-    PlayEnd { play: usize },
+    Expansion {
+        play: usize,
+        at: Span,
+    },
+    PlayEnd {
+        play: usize,
+    },
 }
 
 /// Why one node waits for another.
@@ -29,7 +44,10 @@ pub enum Reason {
     HostOrder,
     /// No `needs`: plays run in the order written.
     PlayOrder,
-    Needs { at: Span, scope: NeedScope },
+    Needs {
+        at: Span,
+        scope: NeedScope,
+    },
     /// All hosts must have come as far.
     Barrier,
 }
@@ -77,7 +95,8 @@ pub fn build(playbook: &Playbook, looks: Looks) -> Result<Plan, PlanError> {
     let mut plays = Vec::with_capacity(playbook.plays.len());
     for play in &playbook.plays {
         let start = graph.add_node(NodeKind::PlayStart { play: play.index });
-        let mut chain = Chain { graph: &mut graph, play, looks: &looks, last: start, segment: None, barriers: 0 };
+        let mut chain =
+            Chain { graph: &mut graph, play, looks: &looks, last: start, segment: None, barriers: 0 };
         chain.items(&play.items);
         let last = chain.close();
         let barriers = chain.barriers;
@@ -86,8 +105,13 @@ pub fn build(playbook: &Playbook, looks: Looks) -> Result<Plan, PlanError> {
         ends.push((start, end));
         plays.push(PlayPlan { after: Vec::new(), barriers });
     }
-    let by_name: HashMap<&str, usize> =
-        playbook.plays.iter().enumerate().rev().flat_map(|(at, p)| [(p.name.as_str(), at), (p.id.as_str(), at)]).collect();
+    let by_name: HashMap<&str, usize> = playbook
+        .plays
+        .iter()
+        .enumerate()
+        .rev()
+        .flat_map(|(at, p)| [(p.name.as_str(), at), (p.id.as_str(), at)])
+        .collect();
     for (at, play) in playbook.plays.iter().enumerate() {
         match &play.needs {
             None if at > 0 => {
@@ -183,7 +207,8 @@ fn refuse_cycles(graph: &DiGraph<NodeKind, Edge>, playbook: &Playbook) -> Result
                 })
                 .collect();
             plays.sort_unstable();
-            let cycle = plays.iter().map(|p| (playbook.plays[*p].id.clone(), playbook.plays[*p].span)).collect();
+            let cycle =
+                plays.iter().map(|p| (playbook.plays[*p].id.clone(), playbook.plays[*p].span)).collect();
             return Err(PlanError::Cycle { cycle });
         }
     }

@@ -45,7 +45,9 @@ impl Looks {
             let found: Vec<(String, &'static str)> = definitions
                 .iter()
                 .filter(|(name, _)| !names.contains_key(*name))
-                .filter_map(|(name, words)| words.iter().find_map(|w| names.get(w)).map(|seed| ((*name).to_owned(), *seed)))
+                .filter_map(|(name, words)| {
+                    words.iter().find_map(|w| names.get(w)).map(|seed| ((*name).to_owned(), *seed))
+                })
                 .collect();
             if found.is_empty() {
                 return Self { names };
@@ -58,9 +60,13 @@ impl Looks {
     #[must_use]
     pub fn in_node(&self, node: &Node) -> Option<(String, &'static str, crate::source::Span)> {
         match &node.value {
-            Yaml::Str(text) => words(text).find_map(|w| self.names.get(w).map(|seed| (w.to_owned(), *seed, node.span))),
+            Yaml::Str(text) => {
+                words(text).find_map(|w| self.names.get(w).map(|seed| (w.to_owned(), *seed, node.span)))
+            }
             Yaml::Seq(items) => items.iter().find_map(|n| self.in_node(n)),
-            Yaml::Map(map) => map.entries.iter().find_map(|e| self.in_node(&e.key).or_else(|| self.in_node(&e.value))),
+            Yaml::Map(map) => {
+                map.entries.iter().find_map(|e| self.in_node(&e.key).or_else(|| self.in_node(&e.value)))
+            }
             _ => None,
         }
     }
@@ -116,7 +122,9 @@ fn each_task<'a>(items: &'a [Item], visit: &mut dyn FnMut(&'a Task)) {
 
 fn collect(node: &Node, into: &mut HashSet<String>) {
     match &node.value {
-        Yaml::Str(text) if text.contains("{{") || text.contains("{%") => into.extend(words(text).map(str::to_owned)),
+        Yaml::Str(text) if text.contains("{{") || text.contains("{%") => {
+            into.extend(words(text).map(str::to_owned))
+        }
         Yaml::Seq(items) => items.iter().for_each(|n| collect(n, into)),
         Yaml::Map(map) => map.entries.iter().for_each(|e| {
             collect(&e.key, into);

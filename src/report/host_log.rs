@@ -85,7 +85,8 @@ impl HostLogs {
                 ))?;
             }
             EventKind::StepFinished { host, outcome: how, adopted: true, .. } => {
-                self.log(host)?.write(&format!("{at}   {} taken over from the run before\n", outcome(*how)))?;
+                self.log(host)?
+                    .write(&format!("{at}   {} taken over from the run before\n", outcome(*how)))?;
             }
             EventKind::StepFinished { host, outcome: how, took_ms, result, failure, .. } => {
                 let log = self.log(host)?;

@@ -83,11 +83,7 @@ pub fn run(events: &Receiver<Arc<Event>>, logs: HostLogs, console: Console, comp
     let mut context = Context::default();
     for event in events {
         if let EventKind::StepStarted { step, name, role, action, .. } = &event.kind {
-            let started = Started {
-                name: name.clone(),
-                role: role.clone(),
-                action: Arc::clone(action),
-            };
+            let started = Started { name: name.clone(), role: role.clone(), action: Arc::clone(action) };
             context.started.insert(*step, started);
         }
         if let Some(reporter) = &mut logs

@@ -39,7 +39,14 @@ impl Terminal {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(12));
-        Self { settings, screen, plays: HashMap::new(), hosts: HashMap::new(), playing: HashMap::new(), not_run: Vec::new() }
+        Self {
+            settings,
+            screen,
+            plays: HashMap::new(),
+            hosts: HashMap::new(),
+            playing: HashMap::new(),
+            not_run: Vec::new(),
+        }
     }
 
     fn above(&self, text: &str) -> std::io::Result<()> {
