@@ -12,6 +12,7 @@ use tokio::sync::watch;
 mod dispatch;
 mod excerpt;
 mod facts;
+mod fence;
 mod handlers;
 mod include;
 mod line;
