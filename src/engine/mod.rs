@@ -25,6 +25,7 @@ mod tags;
 mod takeover;
 mod target;
 mod task;
+mod template_looks;
 mod walk;
 
 pub use resume::{Interrupted, Resume};

@@ -136,11 +136,16 @@ fn looks_in(task: &Task, looks: &Looks) -> Option<(String, &'static str, Span)> 
         .chain(&settings.environment)
         .chain(&settings.module_defaults)
         .chain([&settings.become_user, &settings.remote_user, &settings.port].into_iter().flatten())
+        .chain([&settings.ignore_errors, &settings.no_log, &settings.timeout, &settings.check_mode].into_iter().flatten())
+        .chain([&settings.r#become, &settings.connection, &task.retries, &task.delay].into_iter().flatten())
+        .chain(task.loop_.iter().flat_map(|l| [&l.control.label, &l.control.pause].into_iter().flatten()))
+        .chain(&task.notify)
         .find_map(|node| looks.in_node(node))
         .or_else(|| in_conditions(&task.when))
         .or_else(|| in_conditions(&task.changed_when))
         .or_else(|| in_conditions(&task.failed_when))
         .or_else(|| in_conditions(&task.until))
+        .or_else(|| task.loop_.as_ref().and_then(|l| in_conditions(&l.control.break_when)))
         // Own vars are rendered lazily, where the task names them; an outer layer's names are in `looks` already.
         .or_else(|| task.vars.last().and_then(|l| l.entries.iter().find_map(|(_, node)| looks.in_node(node))))
 }
