@@ -28,6 +28,8 @@ pub mod journal;
 
 pub mod engine;
 
+pub mod simulation;
+
 pub mod report;
 
 pub mod lab;

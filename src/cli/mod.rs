@@ -11,6 +11,7 @@ pub mod lint;
 pub mod plan;
 pub mod run;
 mod setup;
+pub mod simulate;
 
 /// Runs Ansible playbooks as a dependency graph over SSH, without Python.
 #[derive(Debug, Parser)]
@@ -25,6 +26,8 @@ pub struct Arguments {
 pub enum Command {
     /// Run playbooks
     Run(Box<run::RunArgs>),
+    /// Run playbooks on a simulated fleet: real scheduler, journal and reports, no hosts
+    Simulate(Box<simulate::SimulateArgs>),
     /// Check playbooks without touching a host
     Lint(lint::LintArgs),
     /// Show what would run, in which order, and why something waits

@@ -183,7 +183,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
             writeln!(err, "{}", warning.render(&ready.sources))?;
         }
     }
-    let (reports, events) = mpsc::channel();
+    let (reports, events) = mpsc::sync_channel(engine::REPORTS_AHEAD);
     let logs = HostLogs::new(folder.clone());
     let reporter = std::thread::Builder::new()
         .name("report".to_owned())
