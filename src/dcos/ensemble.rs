@@ -2,6 +2,7 @@
 //!
 //! Owns: the sort that gives ids, which lists are possible. Must not: know replacements.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 
 /// How many masters a cluster may have.
@@ -62,6 +63,16 @@ impl Ensemble {
     #[must_use]
     pub fn id(&self, address: Ipv4Addr) -> Option<usize> {
         self.0.iter().position(|a| *a == address).map(|at| at + 1)
+    }
+}
+
+/// As DC/OS writes it into the configuration of Exhibitor: `1:10.0.0.1,2:10.0.0.2`.
+impl fmt::Display for Ensemble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, address) in self.0.iter().enumerate() {
+            write!(f, "{}{}:{address}", if at == 0 { "" } else { "," }, at + 1)?;
+        }
+        Ok(())
     }
 }
 

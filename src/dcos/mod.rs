@@ -5,6 +5,7 @@
 
 pub mod ensemble;
 pub mod order;
+pub mod show;
 
 pub use ensemble::{Ensemble, ListError};
 pub use order::{Addition, Gap, Impossible, Plan, Refusal, Shift, Step, Wanted, plan};
