@@ -27,6 +27,7 @@ mod clock;
 mod controls;
 mod copy;
 mod copy_tree;
+mod dcos_master_order;
 mod debug;
 mod differences;
 mod fail;
@@ -219,6 +220,7 @@ static ACTIONS: &[&dyn Action] = &[
     &assemble::Assemble,
     &assert::Assert,
     &copy::Copy,
+    &dcos_master_order::DcosMasterOrder,
     &debug::Debug,
     &fail::Fail,
     &fetch::Fetch,
