@@ -87,7 +87,7 @@ fn check_mode_foresees_what_the_first_run_changes_and_the_second_run_changes_not
         for host in HOSTS {
             let (foreseen, done, again) =
                 (outcomes(&foreseen, host), outcomes(&done, host), outcomes(&again, host));
-            assert!(!done.is_empty());
+            assert!(!done.is_empty(), "{}", wrong.join("\n"));
             wrong.extend(
                 differences(&foreseen, &done)
                     .into_iter()
