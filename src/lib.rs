@@ -20,6 +20,8 @@ pub mod resolve;
 
 pub mod connection;
 
+pub mod dcos;
+
 pub mod actions;
 
 pub mod plan;
@@ -27,6 +29,8 @@ pub mod plan;
 pub mod journal;
 
 pub mod engine;
+
+pub mod simulation;
 
 pub mod report;
 

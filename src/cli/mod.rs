@@ -8,9 +8,11 @@ pub mod common;
 pub mod inventory;
 pub mod lab;
 pub mod lint;
+pub mod masters;
 pub mod plan;
 pub mod run;
 mod setup;
+pub mod simulate;
 
 /// Runs Ansible playbooks as a dependency graph over SSH, without Python.
 #[derive(Debug, Parser)]
@@ -25,6 +27,8 @@ pub struct Arguments {
 pub enum Command {
     /// Run playbooks
     Run(Box<run::RunArgs>),
+    /// Run playbooks on a simulated fleet: real scheduler, journal and reports, no hosts
+    Simulate(Box<simulate::SimulateArgs>),
     /// Check playbooks without touching a host
     Lint(lint::LintArgs),
     /// Show what would run, in which order, and why something waits
@@ -33,6 +37,8 @@ pub enum Command {
     Inventory(inventory::InventoryArgs),
     /// Real hosts on this machine, for rehearsal and tests
     Lab(lab::LabArgs),
+    /// Plan changes of a cluster's masters
+    Masters(masters::MastersArgs),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
 }

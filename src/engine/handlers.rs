@@ -22,6 +22,11 @@ impl Handlers {
         self.read().get(at).cloned()
     }
 
+    /// All handlers so far.
+    pub(super) fn all(&self) -> Vec<Arc<Handler>> {
+        self.read().clone()
+    }
+
     /// Adds handlers of an included role once, however many hosts include it.
     pub(super) fn add(&self, more: &[Arc<Handler>]) {
         let mut list = self.list.write().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -20,7 +20,12 @@ impl Walker {
         let scope = self.typed_scope(task);
         let shared: Arc<dyn Scope> = Arc::new(scope.clone());
         let Some(loop_) = &task.loop_ else {
-            return self.include_once(task, &scope, at, Vec::new(), None).await;
+            let flow = self.include_once(task, &scope, at, Vec::new(), None).await;
+            if self.playing.barrier(task).is_some() {
+                // Other hosts may have included another file.
+                self.goes_around_include(task);
+            }
+            return flow;
         };
         let items = match self.loop_items(loop_, &shared) {
             Ok(items) => items,
@@ -50,6 +55,7 @@ impl Walker {
                 return flow;
             }
         }
+        self.goes_around_include(task);
         Flow::Next
     }
 
@@ -145,6 +151,7 @@ impl Walker {
 
     fn include_skipped(&mut self, task: &Arc<Task>, scope: &Arc<dyn Scope>) -> Flow {
         self.tell_step(task, self.title(task, scope), Outcome::Skipped, Map::new());
+        self.goes_around_include(task);
         Flow::Next
     }
 

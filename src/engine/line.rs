@@ -5,9 +5,12 @@
 //! (a skipped include, a rescue) has simply passed it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{oneshot, watch};
+
+use super::walk::Left;
 
 /// Where a task stands in the order of its play, deeper for blocks and includes; compared like chapter numbers.
 pub(super) type Position = Vec<u32>;
@@ -17,6 +20,9 @@ pub(super) type Position = Vec<u32>;
 pub(super) struct Group {
     /// Indexes in the batch, in the batch's order; the first does what is done once.
     pub(super) members: Vec<usize>,
+    /// Why the group must not go on, as it was when the barrier opened: what its own members bring about meanwhile
+    /// must not hit some of them and miss others.
+    pub(super) left: Option<Left>,
     /// The result of a `run_once` task, set by the first member.
     pub(super) once: watch::Sender<Option<Once>>,
 }
@@ -32,6 +38,28 @@ pub(super) struct Once {
 #[derive(Debug)]
 pub(super) struct Line {
     inner: Mutex<Inner>,
+    stops: Arc<Stops>,
+}
+
+/// What ends a batch early.
+#[derive(Debug, Default)]
+pub(super) struct Stops {
+    /// `any_errors_fatal`, too many failures.
+    pub(super) aborted: AtomicBool,
+    /// `meta: end_batch`, `end_play`.
+    pub(super) ended: AtomicBool,
+}
+
+impl Stops {
+    pub(super) fn left(&self) -> Option<Left> {
+        if self.aborted.load(Ordering::Acquire) {
+            Some(Left::Aborted)
+        } else if self.ended.load(Ordering::Acquire) {
+            Some(Left::Ended)
+        } else {
+            None
+        }
+    }
 }
 
 /// A host at a barrier, and how it is told to go on.
@@ -47,7 +75,7 @@ struct Inner {
 
 impl Line {
     /// All hosts at the start.
-    pub(super) fn new(hosts: usize) -> Self {
+    pub(super) fn new(hosts: usize, stops: Arc<Stops>) -> Self {
         let mut counts = BTreeMap::new();
         if hosts > 0 {
             counts.insert(Position::new(), hosts);
@@ -57,7 +85,7 @@ impl Line {
                 at: vec![Some(Position::new()); hosts],
                 counts,
                 waiting: BTreeMap::new(),
-            }),
+            }), stops
         }
     }
 
@@ -69,7 +97,7 @@ impl Line {
     pub(super) fn advance(&self, host: usize, to: &[u32]) {
         let mut inner = self.lock();
         inner.go(host, Some(to.to_vec()));
-        inner.release();
+        inner.release(&self.stops);
     }
 
     /// The host has come to this point and goes on with the others that did; `None` without an answer means the batch
@@ -79,7 +107,7 @@ impl Line {
         let mut inner = self.lock();
         inner.go(host, Some(at.to_vec()));
         inner.waiting.entry(at.to_vec()).or_default().push((host, go));
-        inner.release();
+        inner.release(&self.stops);
         wait
     }
 
@@ -92,7 +120,7 @@ impl Line {
     pub(super) fn leave(&self, host: usize) {
         let mut inner = self.lock();
         inner.go(host, None);
-        inner.release();
+        inner.release(&self.stops);
     }
 }
 
@@ -112,7 +140,7 @@ impl Inner {
         }
     }
 
-    fn release(&mut self) {
+    fn release(&mut self, stops: &Stops) {
         while let Some((first, _)) = self.waiting.first_key_value() {
             if self.counts.keys().next().is_some_and(|slowest| slowest < first) {
                 return;
@@ -120,7 +148,7 @@ impl Inner {
             let Some((_, mut waiters)) = self.waiting.pop_first() else { return };
             waiters.sort_by_key(|(host, _)| *host);
             let members = waiters.iter().map(|(host, _)| *host).collect();
-            let group = Arc::new(Group { members, once: watch::Sender::new(None) });
+            let group = Arc::new(Group { members, left: stops.left(), once: watch::Sender::new(None) });
             for (_, go) in waiters {
                 // A waiter that was dropped left the play in the meantime.
                 let _ = go.send(Arc::clone(&group));
@@ -139,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_barrier_opens_when_the_slowest_host_arrives() {
-        let line = Line::new(3);
+        let line = Line::new(3, Arc::default());
         let mut first = line.arrive(1, &[4]);
         line.advance(0, &[3, 7]);
         line.advance(2, &[9]);
@@ -152,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_host_that_left_holds_nobody_up() {
-        let line = Line::new(2);
+        let line = Line::new(2, Arc::default());
         let mut wait = line.arrive(0, &[1]);
         assert_eq!(ready(&mut wait), None);
         line.leave(1);
@@ -161,7 +189,7 @@ mod tests {
 
     #[test]
     fn later_barriers_wait_for_earlier_ones() {
-        let line = Line::new(2);
+        let line = Line::new(2, Arc::default());
         let mut far = line.arrive(0, &[5]);
         let mut near = line.arrive(1, &[2]);
         assert_eq!(ready(&mut near), Some(vec![1]));

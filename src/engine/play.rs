@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use futures::future::join_all;
 
 use super::handlers::Handlers;
-use super::line::Line;
+use super::line::{Line, Stops};
 use super::state::{Lost, RunState, lock};
 use super::walk::Walker;
 use crate::inventory::{Limit, Pattern, Selection};
@@ -32,10 +32,14 @@ pub(super) struct PlayRun {
     pub(super) by_host: Vec<usize>,
     /// Hosts of the play in its order, lost ones included.
     hosts_all: Vec<Arc<str>>,
+    /// Hosts that have left the play, by failure or by `end_host`; they don't count as its hosts any more.
+    gone: Mutex<HashSet<Arc<str>>>,
     /// `meta: end_play` was met.
     pub(super) ended: AtomicBool,
     parts: RwLock<HashMap<TaskPath, Arc<ScopeParts>>>,
     roles: Mutex<HashMap<usize, Arc<RoleVars>>>,
+    /// Whether an include brings barriers, by its task.
+    pub(super) opened: Mutex<HashMap<TaskPath, bool>>,
     barriers: RwLock<HashMap<TaskPath, Option<(BarrierReason, Span)>>>,
 }
 
@@ -43,12 +47,7 @@ pub(super) struct PlayRun {
 pub(super) struct Batch {
     pub(super) hosts: Vec<Arc<str>>,
     pub(super) line: Line,
-    /// Hosts that have left, by failure or by `end_host`.
-    pub(super) gone: Mutex<HashSet<Arc<str>>>,
-    /// The rest of the batch must stop: `any_errors_fatal`, a failed `run_once`, too many failures.
-    pub(super) aborted: AtomicBool,
-    /// `meta: end_batch` was met.
-    pub(super) ended: AtomicBool,
+    pub(super) stops: Arc<Stops>,
 }
 
 /// Why a play could not start.
@@ -142,9 +141,11 @@ pub(super) async fn run_play(
         handlers: Handlers::new(play.handlers.clone()),
         by_host,
         hosts_all,
+        gone: Mutex::default(),
         ended: AtomicBool::new(false),
         parts: RwLock::default(),
         roles: Mutex::default(),
+        opened: Mutex::default(),
         barriers: RwLock::default(),
     });
     let sizes = batch_sizes(play, hosts.len(), inputs, &bare)?;
@@ -197,12 +198,11 @@ pub(super) fn select_hosts(
 impl PlayRun {
     /// Runs one batch; true when no host of it is left.
     async fn batch(self: &Arc<Self>, hosts: Vec<Arc<str>>) -> bool {
+        let stops = Arc::new(Stops::default());
         let batch = Arc::new(Batch {
-            line: Line::new(hosts.len()),
+            line: Line::new(hosts.len(), Arc::clone(&stops)),
             hosts,
-            gone: Mutex::default(),
-            aborted: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
+            stops,
         });
         self.refresh_info(&batch);
         let walks = batch.hosts.iter().enumerate().map(|(index, host)| {
@@ -221,11 +221,10 @@ impl PlayRun {
 
     /// Brings `ansible_play_hosts` and `ansible_play_batch` up to date.
     pub(super) fn refresh_info(&self, batch: &Batch) {
-        let lost: HashSet<Arc<str>> = lock(&self.run.lost).keys().cloned().collect();
-        let left: Vec<Arc<str>> = self.hosts_all.iter().filter(|h| !lost.contains(*h)).cloned().collect();
-        let gone = lock(&batch.gone);
-        let here: Vec<Arc<str>> =
-            batch.hosts.iter().filter(|h| !lost.contains(*h) && !gone.contains(*h)).cloned().collect();
+        let mut out: HashSet<Arc<str>> = lock(&self.run.lost).keys().cloned().collect();
+        out.extend(lock(&self.gone).iter().cloned());
+        let left = |hosts: &[Arc<str>]| hosts.iter().filter(|h| !out.contains(*h)).cloned().collect::<Vec<_>>();
+        let (left, here) = (left(&self.hosts_all), left(&batch.hosts));
         let info = self.state.get().with_hosts(&left, &here);
         self.state.set(info);
     }
@@ -233,7 +232,12 @@ impl PlayRun {
     /// A host has failed for good or cannot be reached.
     pub(super) fn lose(&self, batch: &Batch, host: &Arc<str>, why: Lost) {
         self.run.lose(host, why);
-        lock(&batch.gone).insert(Arc::clone(host));
+        self.remove(batch, host);
+    }
+
+    /// A host takes no further part in the play.
+    pub(super) fn remove(&self, batch: &Batch, host: &Arc<str>) {
+        lock(&self.gone).insert(Arc::clone(host));
         self.refresh_info(batch);
     }
 

@@ -6,9 +6,9 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 use tokio::sync::{Semaphore, watch};
@@ -23,6 +23,9 @@ use crate::source::{Sources, Span};
 use crate::template::{Templates, VaultOpener};
 use crate::vars::Store;
 use crate::vars::secrets::Masks;
+
+/// Events that reports may lag behind before the run waits for them: slow reports must not fill the memory.
+pub const REPORTS_AHEAD: usize = 16_384;
 
 /// What the run was asked to do.
 #[derive(Debug, Clone)]
@@ -69,7 +72,7 @@ pub struct Edges {
     /// Milliseconds since the Unix epoch.
     pub now: Arc<dyn Fn() -> i64 + Send + Sync>,
     pub journal: Journal,
-    pub reports: Sender<Arc<Event>>,
+    pub reports: SyncSender<Arc<Event>>,
     /// How often the user asked to stop: 0, 1 or 2.
     pub interrupts: watch::Receiver<u8>,
     pub clock: Arc<dyn Clock>,
@@ -136,7 +139,8 @@ pub(super) struct RunState {
     pub(super) frontier: Frontier,
     /// One for each play.
     pub(super) progress: Vec<Progress>,
-    pub(super) began: Instant,
+    /// By the run's clock.
+    pub(super) began: Duration,
 }
 
 /// How far a play is, for plays that need it.
@@ -211,7 +215,7 @@ pub(super) enum Lost {
 
 struct Record {
     journal: Journal,
-    reports: Sender<Arc<Event>>,
+    reports: SyncSender<Arc<Event>>,
     seq: u64,
     totals: Totals,
 }
@@ -222,6 +226,7 @@ impl RunState {
             forks: Semaphore::new(inputs.options.forks.max(1)),
             transport: edges.transport,
             interrupts: edges.interrupts,
+            began: edges.clock.now(),
             clock: edges.clock,
             frontier: Frontier::default(),
             progress: inputs.playbook.plays.iter().map(|_| Progress::default()).collect(),
@@ -236,7 +241,6 @@ impl RunState {
             next_step: AtomicU64::new(1),
             running: AtomicU64::new(0),
             broken: watch::Sender::new(false),
-            began: Instant::now(),
             inputs,
         }
     }

@@ -3,7 +3,7 @@
 //! Owns: Ansible's rules for a task's life. Must not: know how a module or action does its work (that is `dispatch`).
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
 
@@ -190,7 +190,7 @@ impl Walker {
             place: run.place(task.span),
         });
         run.step_begins();
-        let began = Instant::now();
+        let began = run.clock.now();
         let prints = Arc::new(Prints::default());
         let keywords = self.keywords(task, &shared);
         let (end, ignore, no_log) = match &keywords {
@@ -215,7 +215,7 @@ impl Walker {
             }
         };
         run.step_ends();
-        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let took_ms = u64::try_from(run.clock.now().saturating_sub(began).as_millis()).unwrap_or(u64::MAX);
         self.conclude(task, step, name, end, ignore, no_log, took_ms, prints.finish())
     }
 

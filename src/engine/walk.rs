@@ -17,7 +17,9 @@ use super::state::{Lost, lock};
 use super::tags::selected;
 use super::task::TaskEnd;
 use crate::journal::EventKind;
-use crate::resolve::{ActionKind, Block, Item, Meta, Task, TaskPath};
+use crate::plan::BarrierReason;
+use crate::resolve::{ActionKind, Block, Item, Meta, Strategy, Task, TaskPath};
+use crate::source::Span;
 use crate::template::{Value, Var};
 
 /// How a stretch of tasks ended for the host.
@@ -58,6 +60,9 @@ pub(super) struct Walker {
     pub(super) notified: BTreeSet<usize>,
     /// Roles that `meta: end_role` ended for this host.
     ended_roles: HashSet<usize>,
+    /// The place of a task at which others may still be, and that this host must not run away from: its next task
+    /// waits.
+    pub(super) fence: Option<Span>,
     /// How often each task was met: a resumed run looks for the same time in the journal.
     pub(super) met: HashMap<TaskPath, usize>,
     /// Variables above all others: `ansible_failed_task` in a rescue, an include's loop variables.
@@ -73,6 +78,7 @@ impl Walker {
             host,
             notified: BTreeSet::new(),
             ended_roles: HashSet::new(),
+            fence: None,
             met: HashMap::new(),
             locals: Vec::new(),
         }
@@ -91,24 +97,24 @@ impl Walker {
         if matches!(flow, Flow::Next) {
             flow = self.items(&play.items, &[1]).await;
         }
-        if matches!(flow, Flow::Failed(_)) && self.forces_handlers() {
-            let last = u32::MAX;
-            if let Flow::Left(left) = self.flush_handlers(&[last]).await {
-                flow = Flow::Left(left);
+        if matches!(flow, Flow::Failed(_)) {
+            self.playing.lose(&self.batch, &self.host, Lost::Failed);
+            self.check_fail_percentage();
+            if self.forces_handlers() {
+                self.fence = Some(play.span);
+                let last = u32::MAX;
+                if let Flow::Left(left) = self.flush_handlers(&[last]).await {
+                    flow = Flow::Left(left);
+                }
             }
         }
         match flow {
-            Flow::Failed(_) => {
-                self.playing.lose(&self.batch, &self.host, Lost::Failed);
-                self.check_fail_percentage();
-            }
+            Flow::Failed(_) => {}
             Flow::Left(Left::Unreachable) => {
                 self.playing.lose(&self.batch, &self.host, Lost::Unreachable);
                 self.check_fail_percentage();
             }
-            Flow::Left(_) | Flow::Next => {
-                lock(&self.batch.gone).insert(Arc::clone(&self.host));
-            }
+            Flow::Left(_) | Flow::Next => {}
         }
         self.batch.line.leave(self.index);
         run.progress[play.index].host_done(&self.host);
@@ -129,7 +135,7 @@ impl Walker {
         let lost = lock(&self.playing.run.lost);
         let gone = self.batch.hosts.iter().filter(|h| lost.contains_key(*h)).count();
         if gone as f64 * 100.0 / self.batch.hosts.len() as f64 > limit {
-            self.batch.aborted.store(true, Ordering::Release);
+            self.batch.stops.aborted.store(true, Ordering::Release);
         }
     }
 
@@ -159,6 +165,11 @@ impl Walker {
             at
         };
         let mut flow = self.items(&block.items, &part(0)).await;
+        if matches!(flow, Flow::Failed(_)) {
+            self.goes_around(&block.items, block.span);
+        } else {
+            self.goes_around(&block.rescue, block.span);
+        }
         if let Flow::Failed(failed) = flow {
             if block.rescue.is_empty() {
                 flow = Flow::Failed(failed);
@@ -173,6 +184,9 @@ impl Walker {
                 self.locals.push(("ansible_failed_result".into(), Var::Data(result)));
                 self.locals.push(("ansible_failed_task".into(), Var::Data(describe(&failed.task))));
                 flow = self.items(&block.rescue, &part(1)).await;
+                if matches!(flow, Flow::Failed(_)) {
+                    self.goes_around(&block.rescue, block.span);
+                }
                 // Ansible keeps both in sight for `always` and what follows.
                 let keep = self.locals.split_off(before);
                 self.locals.splice(0..0, keep);
@@ -195,12 +209,8 @@ impl Walker {
     pub(super) fn must_leave(&self) -> Option<Left> {
         if self.playing.run.stopping() {
             Some(Left::Cancelled)
-        } else if self.batch.aborted.load(Ordering::Acquire) {
-            Some(Left::Aborted)
-        } else if self.playing.ended.load(Ordering::Acquire) || self.batch.ended.load(Ordering::Acquire) {
-            Some(Left::Ended)
         } else {
-            None
+            self.batch.stops.left()
         }
     }
 
@@ -219,10 +229,18 @@ impl Walker {
             return Flow::Next;
         }
         if task.role.as_ref().is_some_and(|r| self.ended_roles.contains(&(Arc::as_ptr(r) as usize))) {
+            self.goes_around(std::slice::from_ref(&Item::Task(Arc::clone(task))), task.span);
             self.batch.line.advance(self.index, at);
             return Flow::Next;
         }
-        let group = match self.playing.barrier(task) {
+        let barrier = self.playing.barrier(task);
+        let fence = self.fence.take();
+        if barrier.as_ref().is_some_and(|(reason, _)| reason.fences())
+            && self.playing.play.strategy == Strategy::Inferred
+        {
+            self.fence = Some(task.span);
+        }
+        let group = match barrier.or_else(|| fence.map(|at| (BarrierReason::After, at))) {
             None => {
                 self.batch.line.advance(self.index, at);
                 None
@@ -239,7 +257,10 @@ impl Walker {
                 let Ok(group) = self.batch.line.arrive(self.index, at).await else {
                     return Flow::Left(Left::Cancelled);
                 };
-                if let Some(left) = self.must_leave() {
+                if self.playing.run.stopping() {
+                    return Flow::Left(Left::Cancelled);
+                }
+                if let Some(left) = group.left {
                     return Flow::Left(left);
                 }
                 Some(group)
@@ -261,13 +282,13 @@ impl Walker {
             TaskEnd::Fine => Flow::Next,
             TaskEnd::Failed(result) => {
                 if self.any_errors_fatal(task) {
-                    self.batch.aborted.store(true, Ordering::Release);
+                    self.batch.stops.aborted.store(true, Ordering::Release);
                 }
                 Flow::Failed(Box::new(Failed { task: Arc::clone(task), result }))
             }
             TaskEnd::Unreachable => {
                 if self.any_errors_fatal(task) {
-                    self.batch.aborted.store(true, Ordering::Release);
+                    self.batch.stops.aborted.store(true, Ordering::Release);
                 }
                 Flow::Left(Left::Unreachable)
             }
@@ -302,13 +323,17 @@ impl Walker {
         match meta {
             Meta::Noop => Flow::Next,
             Meta::FlushHandlers => self.flush_handlers(at).await,
-            Meta::EndHost => Flow::Left(Left::Ended),
+            Meta::EndHost => {
+                self.playing.remove(&self.batch, &self.host);
+                Flow::Left(Left::Ended)
+            }
             Meta::EndPlay => {
                 self.playing.ended.store(true, Ordering::Release);
+                self.batch.stops.ended.store(true, Ordering::Release);
                 Flow::Left(Left::Ended)
             }
             Meta::EndBatch => {
-                self.batch.ended.store(true, Ordering::Release);
+                self.batch.stops.ended.store(true, Ordering::Release);
                 Flow::Left(Left::Ended)
             }
             Meta::EndRole => {
@@ -365,6 +390,7 @@ impl Walker {
             }
             round += 1;
         }
+        self.goes_around_handlers();
         Flow::Next
     }
 

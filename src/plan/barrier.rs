@@ -30,6 +30,8 @@ pub enum BarrierReason {
     },
     /// An include whose file is only known at run time.
     DynamicInclude,
+    /// Hosts that came here another way, or sooner, must not change what others still look at in a task before.
+    After,
     /// The play wants every task in step: `strategy: linear`, `any_errors_fatal`, `max_fail_percentage`.
     Play {
         keyword: &'static str,
@@ -46,11 +48,21 @@ impl std::fmt::Display for BarrierReason {
                 write!(f, "it looks at other hosts through `{through}`, which uses `{name}`")
             }
             Self::OnceForAll { action } => write!(f, "`{action}` is done once for all hosts"),
-            Self::Inventory { action } => write!(f, "`{action}` changes the inventory"),
+            Self::Inventory { action } => write!(f, "`{action}` changes what all hosts see"),
             Self::Meta { action } => write!(f, "`meta: {action}` acts on all hosts"),
             Self::DynamicInclude => f.write_str("the included file is only known at run time"),
+            Self::After => f.write_str("a task before it looks at other hosts or acts on them"),
             Self::Play { keyword } => write!(f, "the play says `{keyword}`"),
         }
+    }
+}
+
+impl BarrierReason {
+    /// Whether hosts must also wait *after* such a task: a host that ran ahead could change what a slower one still
+    /// looks at. Where a play has barriers everywhere, the next one does it.
+    #[must_use]
+    pub fn fences(&self) -> bool {
+        !matches!(self, Self::Play { keyword: "strategy: linear" | "max_fail_percentage" } | Self::After)
     }
 }
 
@@ -96,6 +108,11 @@ pub fn barrier_of(play: &Play, task: &Task, looks: &Looks) -> Option<(BarrierRea
                 matches!(key.value.as_str(), "file" | "_raw_params" | "name" | "tasks_from")
                     && is_template(node)
             });
+            let public = task.action.args.entries.iter().find(|(key, node)| key.value == "public" && maybe_true(node));
+            if let Some((_, node)) = public {
+                // The role's variables are the whole play's from there on.
+                return Some((BarrierReason::Inventory { action: "include_role, public".to_owned() }, node.span));
+            }
             if let Some((_, node)) = templated {
                 return Some((BarrierReason::DynamicInclude, node.span));
             }
