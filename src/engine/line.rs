@@ -89,7 +89,8 @@ impl Line {
                 at: vec![Some(Position::new()); hosts],
                 counts,
                 waiting: BTreeMap::new(),
-            }), stops
+            }),
+            stops,
         }
     }
 
