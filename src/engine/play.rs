@@ -198,17 +198,8 @@ pub(super) fn select_hosts(
 impl PlayRun {
     /// Runs one batch; true when no host of it is left.
     async fn batch(self: &Arc<Self>, hosts: Vec<Arc<str>>) -> bool {
-<<<<<<< HEAD
         let stops = Arc::new(Stops { play: Arc::clone(&self.state), ..Stops::default() });
-        let batch = Arc::new(Batch {
-            line: Line::new(hosts.len(), Arc::clone(&stops)),
-            hosts,
-            stops,
-        });
-=======
-        let stops = Arc::new(Stops::default());
         let batch = Arc::new(Batch { line: Line::new(hosts.len(), Arc::clone(&stops)), hosts, stops });
->>>>>>> labtests
         self.refresh_info(&batch);
         let walks = batch.hosts.iter().enumerate().map(|(index, host)| {
             let walker = Walker::new(Arc::clone(self), Arc::clone(&batch), index, Arc::clone(host));

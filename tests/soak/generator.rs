@@ -170,10 +170,7 @@ impl Generator {
             0..18 if depth < 2 => self.block(indent, depth),
             18..26 if depth < 2 => self.include(indent, depth),
             26..31 => {
-<<<<<<< HEAD
                 self.own = None;
-                let what = *self.random.pick(&["flush_handlers", "flush_handlers", "noop", "end_host", "end_play", "end_batch"]);
-=======
                 let what = *self.random.pick(&[
                     "flush_handlers",
                     "flush_handlers",
@@ -182,7 +179,6 @@ impl Generator {
                     "end_play",
                     "end_batch",
                 ]);
->>>>>>> labtests
                 let mut text = format!("{:indent$}- meta: {what}\n", "");
                 if what.starts_with("end") {
                     let condition = self.condition();
@@ -286,15 +282,10 @@ impl Generator {
             }
             5 => {
                 // A fact that changes: later readers must see the right value.
-<<<<<<< HEAD
                 let name = own.unwrap_or_default();
-                more.push(format!("set_fact: {{{name}: \"{{{{ {name} | default('') }}}}+{number}{words}\"}}"));
-=======
-                let name = self.fact();
                 more.push(format!(
                     "set_fact: {{{name}: \"{{{{ {name} | default('') }}}}+{number}{words}\"}}"
                 ));
->>>>>>> labtests
             }
             6 => {
                 more.push(format!(
@@ -381,16 +372,9 @@ impl Generator {
 
     /// Some variable that was set before, or will be.
     fn known(&mut self) -> String {
-<<<<<<< HEAD
-        let names: Vec<String> = self.names.iter().filter(|n| Some(*n) != self.own.as_ref()).cloned().collect();
+        let names: Vec<String> =
+            self.names.iter().filter(|n| Some(*n) != self.own.as_ref()).cloned().collect();
         if names.is_empty() { "number".to_owned() } else { self.random.pick(&names).clone() }
-=======
-        if self.names.is_empty() {
-            "number".to_owned()
-        } else {
-            self.random.pick(&self.names.clone()).clone()
-        }
->>>>>>> labtests
     }
 
     fn fact(&mut self) -> String {
