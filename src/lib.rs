@@ -20,6 +20,8 @@ pub mod resolve;
 
 pub mod connection;
 
+pub mod dcos;
+
 pub mod actions;
 
 pub mod plan;

@@ -4,7 +4,7 @@ use std::io::{Write as _, stderr, stdout};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use dcos_play::cli::{Arguments, Command, Trouble, inventory, lab, lint, plan, run, simulate};
+use dcos_play::cli::{Arguments, Command, Trouble, inventory, lab, lint, masters, plan, run, simulate};
 use dcos_play::connection::answer_askpass;
 use dcos_play::exit;
 
@@ -39,6 +39,7 @@ fn dispatch(command: &Command) -> Result<u8, Trouble> {
         Command::Plan(args) => plan::run(args, &mut stdout()),
         Command::Inventory(args) => inventory::run(args, &mut stdout()),
         Command::Lab(args) => lab::run(args, &mut stdout()).map_err(Trouble::from),
+        Command::Masters(args) => masters::run(args, &mut stdout()),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Arguments::command(), "dcos-play", &mut stdout());
             Ok(exit::FINE)

@@ -25,7 +25,10 @@ fn simulate(at: &Path, hosts: usize, seed: u64, faults: Faults) -> (Rehearsed, V
     std::fs::write(at.join("hosts.ini"), format!("node[1:{hosts}]\n")).expect("inventory");
     let wanted = Rehearsal {
         playbooks: vec![at.join("site.yml")],
-        inventory: InventoryFlags { inventory: vec![at.join("hosts.ini").display().to_string()], limit: None },
+        inventory: InventoryFlags {
+            inventory: vec![at.join("hosts.ini").display().to_string()],
+            limit: None,
+        },
         variables: VariableFlags::default(),
         faults,
         seed,

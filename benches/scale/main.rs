@@ -114,7 +114,11 @@ fn playbook() -> String {
                 "    - name: use {n}\n      file: {{path: /srv/{n}, state: directory}}\n      when: r{}.rc == 0\n",
                 n % 20 - 1
             ),
-            2 => write!(text, "    - name: keep {n}\n      set_fact: {{f{}: \"{{{{ r0.stdout }}}}\"}}\n", n % 20),
+            2 => write!(
+                text,
+                "    - name: keep {n}\n      set_fact: {{f{}: \"{{{{ r0.stdout }}}}\"}}\n",
+                n % 20
+            ),
             3 => write!(
                 text,
                 "    - name: write {n}\n      copy: {{dest: /etc/{n}.conf, content: \"host={{{{ inventory_hostname }}}}\"}}\n"
@@ -123,10 +127,22 @@ fn playbook() -> String {
                 text,
                 "    - name: look {n}\n      debug: {{msg: \"{{{{ hostvars['node00001'].r0.stdout }}}}\"}}\n"
             ),
-            4 => write!(text, "    - name: skip {n}\n      command: never {n}\n      when: ansible_os_family == 'Windows'\n"),
-            6 => write!(text, "    - name: line {n}\n      lineinfile: {{path: /etc/hosts, line: \"{n} here\"}}\n"),
-            7 => write!(text, "    - name: say {n}\n      debug: {{msg: \"{{{{ ansible_hostname }}}} is here\"}}\n"),
-            8 => write!(text, "    - name: service {n}\n      systemd: {{name: s{n}, state: started, enabled: true}}\n"),
+            4 => write!(
+                text,
+                "    - name: skip {n}\n      command: never {n}\n      when: ansible_os_family == 'Windows'\n"
+            ),
+            6 => write!(
+                text,
+                "    - name: line {n}\n      lineinfile: {{path: /etc/hosts, line: \"{n} here\"}}\n"
+            ),
+            7 => write!(
+                text,
+                "    - name: say {n}\n      debug: {{msg: \"{{{{ ansible_hostname }}}} is here\"}}\n"
+            ),
+            8 => write!(
+                text,
+                "    - name: service {n}\n      systemd: {{name: s{n}, state: started, enabled: true}}\n"
+            ),
             _ => write!(text, "    - name: shell {n}\n      shell: echo {n} | cat\n"),
         };
     }

@@ -76,12 +76,21 @@ impl Tree {
         }
         for local in &found.files {
             let mut one = args.clone();
-            one.insert("dest".into(), target(local).into());
+            let mut full = target(local);
+            let mut basename = None;
+            // In a dry run the folder may be one that was only foreseen: with a slash the host foresees it, too.
+            if context.check
+                && let Some((folder, name)) = full.rsplit_once('/')
+            {
+                basename = Some(name.to_owned());
+                full = format!("{folder}/");
+            }
+            one.insert("dest".into(), full.into());
             if mode == Some("preserve") {
                 one.insert("mode".into(), local_files::mode_of(local)?.into());
             }
             let payload = Payload::file(context, local, self.decrypt).await?;
-            let sending = Sending { payload, basename: None, shown_source: local.display().to_string() };
+            let sending = Sending { payload, basename, shown_source: local.display().to_string() };
             take(&mut transfer::send(context, one, &sending).await?.result);
         }
         for (local, points_to) in &found.links {

@@ -15,7 +15,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::connection::{Content, Fault, RawOutput};
 use crate::source::Sources;
-use crate::template::{Scope, Templates, Value, VaultOpener};
+use crate::template::{Scope, TemplateError, Templates, Value, VaultOpener};
 use crate::vars::Layer;
 
 mod add_host;
@@ -27,6 +27,7 @@ mod clock;
 mod controls;
 mod copy;
 mod copy_tree;
+mod dcos_master_order;
 mod debug;
 mod differences;
 mod fail;
@@ -141,6 +142,8 @@ pub enum Effect {
 pub enum Stop {
     /// The task failed: `msg` and more, by Ansible's names.
     Failed(Map<String, Json>),
+    /// A template failed; the engine adds the place and the way to it.
+    Template(TemplateError),
     /// The host could not be reached.
     Unreachable(Fault),
     /// Check mode cannot know the result, because of what is said here.
@@ -217,6 +220,7 @@ static ACTIONS: &[&dyn Action] = &[
     &assemble::Assemble,
     &assert::Assert,
     &copy::Copy,
+    &dcos_master_order::DcosMasterOrder,
     &debug::Debug,
     &fail::Fail,
     &fetch::Fetch,

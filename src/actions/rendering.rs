@@ -18,7 +18,7 @@ impl From<TemplateError> for Stop {
         if error.kind == ErrorKind::Unknown {
             return Self::Unknown(error.message.clone());
         }
-        Self::failed(told(&error))
+        Self::Template(error)
     }
 }
 

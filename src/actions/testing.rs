@@ -474,6 +474,7 @@ impl Stage {
     pub(super) async fn failure(&self, name: &str, args: Json) -> Json {
         match self.run(name, args).await {
             Err(Stop::Failed(result)) => Json::Object(result),
+            Err(Stop::Template(error)) => json!({ "msg": super::rendering::told(&error) }),
             other => panic!("`{name}` did not fail: {other:?}"),
         }
     }

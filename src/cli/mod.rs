@@ -8,6 +8,7 @@ pub mod common;
 pub mod inventory;
 pub mod lab;
 pub mod lint;
+pub mod masters;
 pub mod plan;
 pub mod run;
 mod setup;
@@ -36,6 +37,8 @@ pub enum Command {
     Inventory(inventory::InventoryArgs),
     /// Real hosts on this machine, for rehearsal and tests
     Lab(lab::LabArgs),
+    /// Plan changes of a cluster's masters
+    Masters(masters::MastersArgs),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
 }

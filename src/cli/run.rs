@@ -201,7 +201,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
         run: agent_run,
         control_directory: control_directory()?,
         openings: 32,
-        reconnect: Duration::from_secs(60),
+        reconnect: Duration::from_secs(reconnect_seconds()),
     }));
     let (interrupted, interrupts) = watch::channel(0_u8);
     let vault = setup::vault_opener(&ready.vault);
@@ -447,4 +447,9 @@ fn control_directory() -> Result<PathBuf, Trouble> {
 fn again(command: &[String]) -> String {
     let line = command.join(" ");
     if command.iter().any(|w| w == "--resume") { line } else { format!("{line} --resume") }
+}
+
+/// `DCOS_PLAY_RECONNECT`: seconds within which a connection that broke during a step must come back.
+fn reconnect_seconds() -> u64 {
+    std::env::var("DCOS_PLAY_RECONNECT").ok().and_then(|v| v.parse().ok()).unwrap_or(60)
 }

@@ -98,6 +98,7 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
         })
         .chain(extra.iter().map(|(n, v)| (Arc::clone(n), Arc::clone(v))))
         .collect();
+    hide_passwords(&looked_at, &masks);
     let mut run = wanted.run.clone();
     run.playbook_dir.clone_from(&playbook_dir);
     let store = Store::new(StoreParts {
@@ -247,6 +248,20 @@ fn template_options(vault: &Arc<Vault>, current_folder: PathBuf) -> template::Op
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
             .collect(),
         current_folder,
+    }
+}
+
+/// Passwords that stand in the inventory or on the command line in clear are at least never shown.
+fn hide_passwords(variables: &[(Arc<str>, Arc<Node>)], masks: &Masks) {
+    for (name, node) in variables {
+        let password =
+            name.starts_with("ansible_") && (name.ends_with("_pass") || name.ends_with("_password"));
+        if (password || &**name == "ansible_password")
+            && let Some(text) = node.scalar_text()
+            && !template::template_text(&text)
+        {
+            masks.add(&text);
+        }
     }
 }
 

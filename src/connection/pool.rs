@@ -288,13 +288,16 @@ struct Login {
     stdin: Box<dyn tokio::io::AsyncWrite + Send + Unpin>,
     stdout: Box<BufReader<Box<dyn AsyncRead + Send + Unpin>>>,
     stderr: Complaints,
+    /// Gives the exit status.
+    ended: tokio::task::JoinHandle<i32>,
 }
 
 impl Login {
     fn new(started: Started, prompt: Option<String>) -> Self {
         // The streams outlive the handle: a local child is reaped by the runtime, a remote one by ssh.
-        tokio::spawn(started.running.wait());
+        let ended = tokio::spawn(started.running.wait());
         Self {
+            ended,
             stdin: started.stdin,
             stdout: Box::new(BufReader::new(started.stdout)),
             stderr: Complaints::collect(started.stderr, prompt),
@@ -377,7 +380,7 @@ impl Said {
 
 impl Complaints {
     fn collect(mut from: Box<dyn AsyncRead + Send + Unpin>, prompt: Option<String>) -> Self {
-        const KEEP: usize = 16 << 10;
+        const KEEP: usize = 1 << 20;
         let shared = Arc::new(Said::default());
         let said = Arc::clone(&shared);
         tokio::spawn(async move {
@@ -447,6 +450,16 @@ impl Complaints {
         } else {
             Fault::new(FaultKind::Agent, said)
         }
+    }
+
+    /// All error output as it came, without the prompt, once the stream has ended (or a second has passed).
+    async fn bytes(&self) -> Vec<u8> {
+        let _ = timeout(Duration::from_secs(1), self.shared.until_end()).await;
+        let mut text = self.shared.text.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        if let Some(prompt) = &self.prompt {
+            text = text.replace(prompt.as_str(), "");
+        }
+        text.into_bytes()
     }
 
     /// Everything said, once the stream has ended (or a second has passed).
@@ -544,33 +557,22 @@ impl Transport for Pool {
     ) -> BoxFuture<'a, Result<RawOutput, Fault>> {
         async move {
             let shell = self.shell(target).await?;
-            let line = match &target.r#become {
-                None => command.to_owned(),
-                Some(escalation) if escalation.password.is_none() => bootstrap::escalated(escalation, "", command),
-                Some(_) => {
-                    return Err(Fault::new(
-                        FaultKind::Become,
-                        "`raw` with a become password is not supported: it works without the agent that answers sudo",
-                    )
-                    .next("allow the user password-less sudo, or use `command`"));
-                }
+            let mut login = self.login(&shell, target, command).await?;
+            drop(std::mem::replace(&mut login.stdin, Box::new(tokio::io::sink())));
+            let mut stdout = Vec::new();
+            let Login { stdout: mut from, stderr: complaints, ended, .. } = login;
+            let all = async {
+                drain(&mut from, Stream::Stdout, &output, &mut stdout).await;
+                let rc = ended.await.unwrap_or(255);
+                (rc, complaints.bytes().await)
             };
-            let mut started = shell.start(&line).await?;
-            drop(started.stdin);
-            let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-            let both = async {
-                tokio::join!(
-                    drain(&mut started.stdout, Stream::Stdout, &output, &mut stdout),
-                    drain(&mut started.stderr, Stream::Stderr, &output, &mut stderr),
-                );
-                started.running.wait().await
-            };
-            let rc = match limit {
-                None => both.await,
-                Some(limit) => timeout(limit, both).await.map_err(|_| {
+            let (rc, stderr) = match limit {
+                None => all.await,
+                Some(limit) => timeout(limit, all).await.map_err(|_| {
                     Fault::new(FaultKind::TimedOut, format!("the command took over {}s", limit.as_secs()))
                 })?,
             };
+            output(Stream::Stderr, &stderr);
             Ok(RawOutput { rc, stdout, stderr })
         }
         .boxed()

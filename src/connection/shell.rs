@@ -171,7 +171,6 @@ async fn launch_master(ssh: &SshTarget, control: &Path) -> Result<(), Fault> {
     command.arg("-E").arg(log.path()).args(["-M", "-f", "-N", "-S"]).arg(control);
     command.args(["-o", &format!("ControlPersist={PERSIST}")]);
     command.args(["-o", &format!("ConnectTimeout={}", ssh.connect_timeout.as_secs().max(1))]);
-    command.args(["-o", &format!("ServerAliveInterval={KEEPALIVE_SECONDS}"), "-o", "ServerAliveCountMax=3"]);
     if !ssh.check_host_keys {
         command.args(["-o", "StrictHostKeyChecking=no"]);
     }
@@ -199,7 +198,10 @@ async fn launch_master(ssh: &SshTarget, control: &Path) -> Result<(), Fault> {
                 .env(ASKPASS_VARIABLE, password.reveal());
         }
     }
-    command.args(&ssh.extra_args).arg("--").arg(&ssh.address);
+    command.args(&ssh.extra_args);
+    // Behind the user's own arguments: the first value that ssh meets counts.
+    command.args(["-o", &format!("ServerAliveInterval={KEEPALIVE_SECONDS}"), "-o", "ServerAliveCountMax=3"]);
+    command.arg("--").arg(&ssh.address);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     // Out of the terminal's foreground group: Ctrl-C must not end connections that running steps need.
     command.process_group(0);

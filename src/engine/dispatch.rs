@@ -210,6 +210,7 @@ impl Pass<'_> {
             }
             Err(Stop::Unreachable(fault)) if fault.kind == FaultKind::Cancelled => Ended::Cancelled,
             Err(Stop::Unreachable(fault)) => Ended::Unreachable(fault),
+            Err(Stop::Template(error)) => self.walker.template_end(&error),
             Err(Stop::Unknown(why)) => Ended::Done(Done::plain(unknown(&why))),
         })
     }

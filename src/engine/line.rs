@@ -89,7 +89,8 @@ impl Line {
                 at: vec![Some(Position::new()); hosts],
                 counts,
                 waiting: BTreeMap::new(),
-            }), stops
+            }),
+            stops,
         }
     }
 
@@ -152,7 +153,12 @@ impl Inner {
             let Some((_, mut waiters)) = self.waiting.pop_first() else { return };
             waiters.sort_by_key(|(host, _)| *host);
             let members = waiters.iter().map(|(host, _)| *host).collect();
-            let group = Arc::new(Group { members, left: stops.left(), info: stops.play.get(), once: watch::Sender::new(None) });
+            let group = Arc::new(Group {
+                members,
+                left: stops.left(),
+                info: stops.play.get(),
+                once: watch::Sender::new(None),
+            });
             for (_, go) in waiters {
                 // A waiter that was dropped left the play in the meantime.
                 let _ = go.send(Arc::clone(&group));

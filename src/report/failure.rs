@@ -110,6 +110,9 @@ fn details_of_one(out: &mut String, result: &Map<String, Value>) {
     if !text.is_empty() {
         row(out, "msg", &text);
     }
+    if let Some(assertion) = result.get("assertion") {
+        row(out, "assertion", &plain(assertion));
+    }
     if let Some(rc) = result.get("rc") {
         row(out, "exit status", &rc.to_string());
     }

@@ -42,6 +42,8 @@ pub(super) fn lines(event: &Event, context: &Context, settings: &Settings) -> Op
             Some(format!("{at} PLAY {} not run\n", why_not(name, why)))
         }
         EventKind::StepFinished { adopted: true, .. } => None,
+        // Told in full when it happened.
+        EventKind::StepFinished { outcome: Outcome::Unreachable | Outcome::UnreachableIgnored, .. } => None,
         EventKind::StepFinished { step, host, outcome: how, result, took_ms, .. } => {
             if let Some(block) = failure::block(event, context, settings) {
                 let line = step_line(step, host, *how, "").unwrap_or_default();

@@ -1,0 +1,283 @@
+//! The command line as people meet it: what is said, word for word, and the exit status. Hosts are this machine, several
+//! times over; nothing needs root or a network.
+
+mod support;
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use support::Project;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn project(playbook: &str) -> Project {
+    let project = Project::new();
+    project.file("play.yml", playbook);
+    project.file("hosts", "[web]\nh1\nh2\n[all:vars]\nansible_connection=local\n");
+    project
+}
+
+fn outcomes(project: &Project, host: &str) -> Vec<(String, String)> {
+    let events = project.journal();
+    let mut names = std::collections::HashMap::new();
+    let mut out = Vec::new();
+    for event in events {
+        match event["event"].as_str() {
+            Some("step_started") => {
+                names.insert(event["step"].as_u64(), event["name"].as_str().unwrap_or_default().to_owned());
+            }
+            Some("step_finished") if event["host"] == host => {
+                let name = names.get(&event["step"].as_u64()).cloned().unwrap_or_default();
+                out.push((name, event["outcome"].as_str().unwrap_or_default().to_owned()));
+            }
+            _ => {}
+        }
+    }
+    out
+}
+
+#[test]
+fn static_errors_come_all_at_once_and_no_host_is_contacted() {
+    let project = project(
+        "- hosts: all\n  tasks:\n    - name: Put it\n      templte: {src: a, dest: b}\n    - copy: {dest: /tmp/x, contents: hi}\n",
+    );
+    let said = project.run(&["run", "play.yml", "-i", "hosts"]);
+    assert_eq!(
+        said.err,
+        "error: no module named `templte`\n   ╭─[play.yml:4:7]\n 3 │     - name: Put it\n 4 │       templte: {src: a, dest: b}\n   ·       ───┬───\n   ·          ╰── did you mean `template`?\n 5 │     - copy: {dest: /tmp/x, contents: hi}\n   ╰────\n\nerror: `copy` has no option `contents`\n   ╭─[play.yml:5:28]\n 4 │       templte: {src: a, dest: b}\n 5 │     - copy: {dest: /tmp/x, contents: hi}\n   ·                            ────┬───\n   ·                                ╰── did you mean `content`?\n   ╰────\n\n2 errors. No host was contacted.\n"
+    );
+    assert_eq!((said.status, said.out.as_str()), (5, ""));
+    assert!(!project.path(".dcos-play").exists(), "no run was begun");
+}
+
+#[test]
+fn a_missing_playbook_is_told_with_the_nearest_name() {
+    let project = project("- hosts: all\n");
+    let said = project.run(&["run", "pley.yml", "-i", "hosts"]);
+    assert_eq!(said.err, "error: no playbook `pley.yml`\n  did you mean ./play.yml?\n");
+    assert_eq!(said.status, 5);
+}
+
+#[test]
+fn an_unknown_host_in_the_limit_is_refused() {
+    let project = project("- hosts: all\n");
+    let said = project.run(&["run", "play.yml", "-i", "hosts", "-l", "h9"]);
+    assert!(said.err.contains("`h9`"), "{}", said.err);
+    assert!(said.err.ends_with("1 error. No host was contacted.\n"), "{}", said.err);
+    assert_eq!(said.status, 5);
+}
+
+#[test]
+fn a_pattern_without_hosts_says_so_and_the_rest_runs() {
+    let project = project(
+        "- name: Nobody\n  hosts: database\n- hosts: h1\n  gather_facts: false\n  tasks: [{ping: }]\n",
+    );
+    let said = project.run(&["run", "play.yml", "-i", "hosts"]);
+    assert!(said.out.contains("not run     Nobody: no hosts matched `database`"), "{}", said.out);
+    assert!(said.out.contains("h1    : ok=1 "), "{}", said.out);
+    assert_eq!(said.status, 0, "{}", said.err);
+}
+
+#[test]
+fn a_failed_task_shows_its_lines_its_way_and_what_next() {
+    let project = project("- name: Site\n  hosts: h1\n  gather_facts: false\n  roles: [web]\n");
+    project.file(
+        "roles/web/tasks/main.yml",
+        "- name: Look\n  command:\n    cmd: sh -c \"echo out; echo oops >&2; exit 3\"\n",
+    );
+    let said = project.run(&["run", "play.yml", "-i", "hosts"]);
+    assert_eq!(
+        said.out,
+        "TIME PLAY Site (1 host)\nTIME FAILED      h1           web : Look\n\n✗ h1 · roles/web/tasks/main.yml:1  \"Look\"\n\n    1 │ - name: Look\n    2 │   command:\n      │   ───────\n    3 │     cmd: sh -c \"echo out; echo oops >&2; exit 3\"\n\n  included from play.yml:4 (role web)\n  ran on      this machine, TOOK\n  msg         non-zero return code\n  exit status 3\n  stdout      out\n  stderr      oops\n  full log    .dcos-play/runs/RUN/hosts/h1.log:2\n\n\nPLAY RECAP *********************************************************************\nh1    : ok=0    changed=0    unreachable=0    failed=1    skipped=0    rescued=0    ignored=0   \n\nfailed after TOOK: 1 host failed, 0 fine\nrun folder  .dcos-play/runs/RUN\nnext        fix it, then: dcos-play run play.yml -i hosts --resume\n"
+    );
+    assert_eq!((said.status, said.err.as_str()), (2, ""));
+}
+
+#[test]
+fn an_undefined_variable_fails_with_its_name_and_place() {
+    let project = project(
+        "- hosts: h1\n  gather_facts: false\n  vars: {dcos_version: 2}\n  tasks:\n    - debug:\n        msg: \"{{ lookup('vars', 'dcos_' ~ 'verison') }}\"\n    - debug: {msg: \"{{ hostvars['h1'].colour }}\"}\n",
+    );
+    let said = project.run(&["run", "play.yml", "-i", "hosts"]);
+    assert!(said.out.contains("dcos_verison"), "{}", said.out);
+    assert!(said.out.contains("play.yml:6"), "{}", said.out);
+    assert_eq!(said.status, 2);
+}
+
+#[test]
+fn a_near_miss_of_a_variable_is_warned_about_before_the_run() {
+    let project = project(
+        "- hosts: h1\n  gather_facts: false\n  vars: {dcos_version: 2}\n  tasks:\n    - debug: {msg: \"{{ dcos_verison }}\"}\n",
+    );
+    let said = project.run(&["lint", "play.yml", "-i", "hosts"]);
+    assert!(said.out.contains("`dcos_verison` is not defined anywhere"), "{}", said.out);
+    assert!(said.out.contains("dcos_version"), "{}", said.out);
+}
+
+#[test]
+fn secrets_of_no_log_tasks_are_nowhere() {
+    let project = project(
+        "- hosts: h1\n  gather_facts: false\n  tasks:\n    - command: echo hunter2-secret\n      no_log: true\n      register: r\n    - assert: {that: \"'hunter2' in r.stdout\"}\n",
+    );
+    let said = project.run(&["run", "play.yml", "-i", "hosts", "-vv"]);
+    assert_eq!(said.status, 0, "{}{}", said.out, said.err);
+    let run = ".dcos-play/runs/latest";
+    let all = [
+        said.out,
+        project.read(&format!("{run}/journal.jsonl")),
+        project.read(&format!("{run}/hosts/h1.log")),
+    ];
+    for text in &all {
+        assert!(!text.contains("hunter2-secret"), "{text}");
+    }
+}
+
+#[test]
+fn check_mode_predicts_and_changes_nothing() {
+    let project = project(
+        "- hosts: h1\n  gather_facts: false\n  tasks:\n    - copy: {content: \"hi\\n\", dest: \"{{ playbook_dir }}/made\"}\n    - command: touch made2\n",
+    );
+    let said = project.run(&["run", "play.yml", "-i", "hosts", "--check", "--diff"]);
+    assert_eq!(said.status, 0, "{}{}", said.out, said.err);
+    assert!(said.out.contains("+hi"), "{}", said.out);
+    assert!(!project.path("made").exists() && !project.path("made2").exists());
+    let changed = |outcome: &str| outcomes(&project, "h1").iter().filter(|(_, o)| o == outcome).count();
+    assert_eq!((changed("changed"), changed("skipped")), (1, 1));
+}
+
+#[test]
+fn handlers_run_once_in_the_order_they_are_defined() {
+    let project = project(
+        "- hosts: h1\n  gather_facts: false\n  tasks:\n    - command: echo 1\n      notify: [second, group]\n    - command: echo 2\n      notify: first\n  handlers:\n    - {name: first, command: echo first}\n    - {name: second, command: echo second}\n    - {name: third, command: echo third, listen: group}\n",
+    );
+    let said = project.run(&["run", "play.yml", "-i", "hosts"]);
+    assert_eq!(said.status, 0, "{}{}", said.out, said.err);
+    let names: Vec<String> = outcomes(&project, "h1").into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["command", "command", "first", "second", "third"]);
+}
+
+#[test]
+fn json_output_is_one_event_a_line() {
+    let project = project("- hosts: web\n  gather_facts: false\n  tasks: [{ping: }]\n");
+    let said = project.run(&["run", "play.yml", "-i", "hosts", "--output", "json"]);
+    assert_eq!(said.status, 0, "{}", said.err);
+    let kinds: Vec<String> = said
+        .out
+        .lines()
+        .map(|l| {
+            serde_json::from_str::<serde_json::Value>(l).expect("JSON")["event"]
+                .as_str()
+                .expect("a kind")
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(kinds.first().map(String::as_str), Some("run_started"));
+    assert_eq!(kinds.last().map(String::as_str), Some("run_finished"));
+}
+
+#[test]
+fn an_unreachable_host_leaves_and_the_others_finish() {
+    let project = project("- hosts: all\n  gather_facts: false\n  tasks: [{ping: }]\n");
+    // Nothing listens on port 1 of this machine.
+    project.file(
+        "hosts",
+        "h1 ansible_connection=local\nh2 ansible_host=127.0.0.1 ansible_port=1 ansible_user=nobody\n",
+    );
+    let said = project.run(&["run", "play.yml", "-i", "hosts"]);
+    assert!(
+        said.out.contains(
+            "  unreachable (refused) ssh: connect to host 127.0.0.1 port 1: Connection refused\n  next        check that the host runs and that sshd listens there\n"
+        ),
+        "{}",
+        said.out
+    );
+    assert!(
+        said.out.contains("h1    : ok=1 ") && said.out.contains("h2    : ok=0    changed=0    unreachable=1"),
+        "{}",
+        said.out
+    );
+    assert_eq!(said.status, 4);
+}
+
+/// A playbook whose first task waits until somebody opens the other end of a pipe.
+fn waiting() -> Project {
+    let project = project(
+        "- hosts: h1\n  gather_facts: false\n  tasks:\n    - name: Wait\n      shell: echo began >> \"{{ playbook_dir }}/trace\"; cat \"{{ playbook_dir }}/gate\"\n    - name: After\n      shell: echo after >> \"{{ playbook_dir }}/trace\"\n",
+    );
+    nix::unistd::mkfifo(&project.path("gate"), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    project
+}
+
+fn began(project: &Project) -> bool {
+    fs_err::read_to_string(project.path("trace")).is_ok_and(|t| t.contains("began"))
+}
+
+#[test]
+fn a_second_run_on_the_same_hosts_is_refused() {
+    let project = waiting();
+    project.file("hosts", "h1 ansible_host=127.0.0.1 ansible_connection=ssh ansible_ssh_executable=./ssh\n");
+    // Stands in for ssh and never answers, so that the first run holds its hosts.
+    project.file("ssh", "#!/bin/sh\necho began >> trace\nexec sleep 60\n");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs_err::set_permissions(project.path("ssh"), mode).expect("a mode");
+    let first = project.start(&["run", "play.yml", "-i", "hosts"]);
+    project.until("the first run to connect", LIMIT, || began(&project));
+    let said = project.run(&["run", "play.yml", "-i", "hosts"]);
+    assert_eq!(
+        said.err,
+        "error: another run is working on host 127.0.0.1: run RUN, process PID\n  wait for it to end, or stop it: kill -INT PID\n"
+    );
+    assert_eq!((said.status, said.out.as_str()), (6, ""));
+    drop(first);
+}
+
+#[test]
+fn the_first_interrupt_lets_the_running_step_end_and_resume_goes_on() {
+    let project = waiting();
+    let run = project.start(&["run", "play.yml", "-i", "hosts"]);
+    project.until("the step to begin", LIMIT, || began(&project));
+    run.signal(Signal::SIGINT);
+    project.until("the cancel", LIMIT, || project.journal().iter().any(|e| e["event"] == "cancel_began"));
+    project.file("gate", "go\n");
+    let (status, out, _) = run.wait();
+    assert_eq!(status, 130, "{out}");
+    assert!(out.contains("no new steps; 1 running step ending"), "{out}");
+    assert!(out.contains("changed     h1           Wait"), "{out}");
+    let said = project.run(&["run", "play.yml", "-i", "hosts", "--resume"]);
+    assert_eq!(said.status, 0, "{}{}", said.out, said.err);
+    assert_eq!(project.read("trace"), "began\nafter\n", "the finished step was not repeated");
+}
+
+#[test]
+fn after_kill_9_the_agent_keeps_the_result_and_resume_collects_it() {
+    let project = waiting();
+    let run = project.start(&["run", "play.yml", "-i", "hosts"]);
+    project.until("the step to begin", LIMIT, || began(&project));
+    run.signal(Signal::SIGKILL);
+    assert_eq!(run.wait().0, -9);
+    project.file("gate", "go\n");
+    let said = project.run(&["run", "play.yml", "-i", "hosts", "--resume"]);
+    assert_eq!(said.status, 0, "{}{}", said.out, said.err);
+    assert_eq!(project.read("trace"), "began\nafter\n", "the step ran once, though its controller died");
+}
+
+#[test]
+fn resume_says_where_each_host_goes_on_without_running() {
+    let project = project(
+        "- hosts: web\n  gather_facts: false\n  tasks:\n    - command: echo {{ word | default('one') }}\n    - command: test -e ok\n      args: {chdir: \"{{ playbook_dir }}\"}\n      when: inventory_hostname == 'h2'\n",
+    );
+    assert_eq!(project.run(&["run", "play.yml", "-i", "hosts"]).status, 2);
+    let said = project.run(&["run", "play.yml", "-i", "hosts", "--resume", "--explain"]);
+    assert_eq!(
+        said.out,
+        "h2             goes on at \"command\" (play.yml:5): it failed here, could not be reached or was stopped\n"
+    );
+    let said = project.run(&["run", "play.yml", "-i", "hosts", "--resume", "--explain", "-e", "word=two"]);
+    assert_eq!(
+        said.out,
+        "h1             goes on at \"command\" (play.yml:4): what it does has changed: arguments, a file or a template\nh2             goes on at \"command\" (play.yml:4): what it does has changed: arguments, a file or a template\n"
+    );
+    let said = project.run(&["run", "play.yml", "-i", "hosts", "--resume", "nope"]);
+    assert_eq!(said.status, 5);
+    assert!(said.err.starts_with("error: no run `nope` in "), "{}", said.err);
+}
