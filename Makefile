@@ -51,3 +51,9 @@ generate: ## Write the generated files anew
 PREFIX ?= /usr/local
 install: build ## Copy dcos-play to $(PREFIX)/bin
 	@install -D -m 755 "$(CARGO_TARGET_DIR)/debug/dcos-play" "$(DESTDIR)$(PREFIX)/bin/dcos-play"
+
+SOAK ?= 10000
+.PHONY: soak
+soak: ## Run SOAK=10000 random playbooks in step and by need; they must end the same
+	@scripts/setup.sh build test
+	@DCOS_PLAY_SOAK=$(SOAK) cargo test --test soak -- --nocapture

@@ -16,7 +16,7 @@ use super::walk::Walker;
 use crate::inventory::{Limit, Pattern, Selection};
 use crate::journal::{EventKind, NotRun};
 use crate::plan::{BarrierReason, barrier_of};
-use crate::resolve::{Order, Strategy, Play, Role, Task, TaskPath};
+use crate::resolve::{Order, Play, Role, Strategy, Task, TaskPath};
 use crate::source::{Node, Span, Yaml};
 use crate::template::{Scope, SearchPath, Templates, Value};
 use crate::vars::{PlayInfo, PlayState, PlayVars, RoleVars, ScopeParts, Store, Table};
@@ -309,7 +309,9 @@ impl PlayRun {
         let barrier = barrier_of(&self.play, task, &self.run.inputs.plan.looks).or_else(|| {
             let looks = &self.run.inputs.plan.looks;
             let inferred = self.play.strategy == Strategy::Inferred;
-            inferred.then(|| super::template_looks::barrier(task, &self.parts(task).search.bases, looks)).flatten()
+            inferred
+                .then(|| super::template_looks::barrier(task, &self.parts(task).search.bases, looks))
+                .flatten()
         });
         let mut known = self.barriers.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         known.entry(Arc::clone(&task.path)).or_insert(barrier).clone()

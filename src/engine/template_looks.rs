@@ -22,12 +22,16 @@ pub(super) fn barrier(task: &Task, bases: &[PathBuf], looks: &Looks) -> Option<(
     let literal = src.as_str().filter(|text| !text.contains("{{") && !text.contains("{%"));
     let found = match literal {
         Some(name) => {
-            let path = bases.iter().flat_map(|b| [b.join("templates").join(name), b.join(name)]).find(|p| p.is_file())?;
+            let path = bases
+                .iter()
+                .flat_map(|b| [b.join("templates").join(name), b.join(name)])
+                .find(|p| p.is_file())?;
             let text = read(&path)?;
             // What a template includes lies in the same folders.
             let more = ["{% include", "{% import", "{% from", "{% extends", "{%- include", "{%- import"];
-            in_text(&text, &path, looks)
-                .or_else(|| more.iter().any(|m| text.contains(m)).then(|| in_folders(folders(), looks)).flatten())
+            in_text(&text, &path, looks).or_else(|| {
+                more.iter().any(|m| text.contains(m)).then(|| in_folders(folders(), looks)).flatten()
+            })
         }
         // Which file it is, is only known while the run goes on: any of them may be it.
         None => in_folders(folders(), looks),
@@ -36,7 +40,8 @@ pub(super) fn barrier(task: &Task, bases: &[PathBuf], looks: &Looks) -> Option<(
 }
 
 fn in_text(text: &str, path: &Path, looks: &Looks) -> Option<(String, String)> {
-    let file = path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
+    let file =
+        path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
     looks.in_text(text).map(|(_, seed)| (seed.to_owned(), file))
 }
 

@@ -140,7 +140,11 @@ fn looks_in(task: &Task, looks: &Looks) -> Option<(String, &'static str, Span)> 
         .chain(&settings.environment)
         .chain(&settings.module_defaults)
         .chain([&settings.become_user, &settings.remote_user, &settings.port].into_iter().flatten())
-        .chain([&settings.ignore_errors, &settings.no_log, &settings.timeout, &settings.check_mode].into_iter().flatten())
+        .chain(
+            [&settings.ignore_errors, &settings.no_log, &settings.timeout, &settings.check_mode]
+                .into_iter()
+                .flatten(),
+        )
         .chain([&settings.r#become, &settings.connection, &task.retries, &task.delay].into_iter().flatten())
         .chain(task.loop_.iter().flat_map(|l| [&l.control.label, &l.control.pause].into_iter().flatten()))
         .chain(&task.notify)
