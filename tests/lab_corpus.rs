@@ -69,7 +69,7 @@ fn check_mode_foresees_what_the_first_run_changes_and_the_second_run_changes_not
     }
 
     let mut wrong = Vec::new();
-    for name in ["files", "edits", "system", "web"] {
+    for name in ["files", "edits", "system", "web", "removals"] {
         let playbook = format!("modules/{name}.yml");
         let before = HOSTS.map(|host| disk(&test, host));
         let foreseen = test.run(&[&playbook, "--check", "--diff"]);
