@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{oneshot, watch};
 
 use super::walk::Left;
+use crate::vars::{PlayInfo, PlayState};
 
 /// Where a task stands in the order of its play, deeper for blocks and includes; compared like chapter numbers.
 pub(super) type Position = Vec<u32>;
@@ -23,6 +24,8 @@ pub(super) struct Group {
     /// Why the group must not go on, as it was when the barrier opened: what its own members bring about meanwhile
     /// must not hit some of them and miss others.
     pub(super) left: Option<Left>,
+    /// The play's hosts at that moment, for the same reason.
+    pub(super) info: Arc<PlayInfo>,
     /// The result of a `run_once` task, set by the first member.
     pub(super) once: watch::Sender<Option<Once>>,
 }
@@ -48,6 +51,7 @@ pub(super) struct Stops {
     pub(super) aborted: AtomicBool,
     /// `meta: end_batch`, `end_play`.
     pub(super) ended: AtomicBool,
+    pub(super) play: Arc<PlayState>,
 }
 
 impl Stops {
@@ -149,7 +153,12 @@ impl Inner {
             let Some((_, mut waiters)) = self.waiting.pop_first() else { return };
             waiters.sort_by_key(|(host, _)| *host);
             let members = waiters.iter().map(|(host, _)| *host).collect();
-            let group = Arc::new(Group { members, left: stops.left(), once: watch::Sender::new(None) });
+            let group = Arc::new(Group {
+                members,
+                left: stops.left(),
+                info: stops.play.get(),
+                once: watch::Sender::new(None),
+            });
             for (_, go) in waiters {
                 // A waiter that was dropped left the play in the meantime.
                 let _ = go.send(Arc::clone(&group));

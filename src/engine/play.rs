@@ -198,7 +198,7 @@ pub(super) fn select_hosts(
 impl PlayRun {
     /// Runs one batch; true when no host of it is left.
     async fn batch(self: &Arc<Self>, hosts: Vec<Arc<str>>) -> bool {
-        let stops = Arc::new(Stops::default());
+        let stops = Arc::new(Stops { play: Arc::clone(&self.state), ..Stops::default() });
         let batch = Arc::new(Batch { line: Line::new(hosts.len(), Arc::clone(&stops)), hosts, stops });
         self.refresh_info(&batch);
         let walks = batch.hosts.iter().enumerate().map(|(index, host)| {

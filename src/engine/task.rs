@@ -77,6 +77,13 @@ impl Walker {
     pub(super) fn typed_scope(&self, task: &Task) -> TaskScope {
         let parts = self.playing.parts(task);
         let mut scope = self.playing.run.inputs.store.scope(&self.host, &parts);
+        if let Some(info) = &self.info {
+            for name in ["ansible_play_hosts", "ansible_play_batch", "play_hosts"] {
+                if let Some(value) = info.get(name) {
+                    scope = scope.with_local(name, Var::Data(value));
+                }
+            }
+        }
         for (name, value) in &self.locals {
             scope = scope.with_local(Arc::clone(name), value.clone());
         }

@@ -21,6 +21,7 @@ use crate::plan::BarrierReason;
 use crate::resolve::{ActionKind, Block, Item, Meta, Strategy, Task, TaskPath};
 use crate::source::Span;
 use crate::template::{Value, Var};
+use crate::vars::PlayInfo;
 
 /// How a stretch of tasks ended for the host.
 #[derive(Debug)]
@@ -63,6 +64,8 @@ pub(super) struct Walker {
     /// The place of a task at which others may still be, and that this host must not run away from: its next task
     /// waits.
     pub(super) fence: Option<Span>,
+    /// The play's hosts when the barrier before the current task opened.
+    pub(super) info: Option<Arc<PlayInfo>>,
     /// How often each task was met: a resumed run looks for the same time in the journal.
     pub(super) met: HashMap<TaskPath, usize>,
     /// Variables above all others: `ansible_failed_task` in a rescue, an include's loop variables.
@@ -79,6 +82,7 @@ impl Walker {
             notified: BTreeSet::new(),
             ended_roles: HashSet::new(),
             fence: None,
+            info: None,
             met: HashMap::new(),
             locals: Vec::new(),
         }
@@ -231,6 +235,7 @@ impl Walker {
         }
         let barrier = self.playing.barrier(task);
         let fence = self.fence.take();
+        self.info = None;
         if barrier.as_ref().is_some_and(|(reason, _)| reason.fences())
             && self.playing.play.strategy == Strategy::Inferred
         {
@@ -259,6 +264,7 @@ impl Walker {
                 if let Some(left) = group.left {
                     return Flow::Left(left);
                 }
+                self.info = Some(Arc::clone(&group.info));
                 Some(group)
             }
         };

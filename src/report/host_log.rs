@@ -14,12 +14,24 @@ use crate::journal::{Event, EventKind, Outcome, RunFolder};
 pub struct HostLogs {
     folder: RunFolder,
     open: HashMap<Arc<str>, Log>,
+    /// Hosts with text that is not in their file yet.
+    dirty: Vec<Arc<str>>,
+    /// Bytes written since the last flush of all.
+    waiting: usize,
     not_run: Vec<String>,
 }
 
+/// Hosts whose log stays open; those after them cost no file descriptor, of which a process may have few.
+const KEPT_OPEN: usize = 128;
+/// Bytes that may wait in memory for one host, and for all, while events come faster than they are written.
+const WAITING: (usize, usize) = (8 << 10, 32 << 20);
+
 struct Log {
-    file: std::fs::File,
-    /// Lines written so far.
+    path: std::path::PathBuf,
+    file: Option<std::fs::File>,
+    /// Text that is not in the file yet.
+    waiting: String,
+    /// Lines so far.
     lines: usize,
     /// An output line that has no end yet.
     partial: String,
@@ -28,7 +40,21 @@ struct Log {
 impl Log {
     fn write(&mut self, text: &str) -> std::io::Result<()> {
         self.lines += text.matches('\n').count();
-        self.file.write_all(text.as_bytes())
+        self.waiting.push_str(text);
+        if self.waiting.len() > WAITING.0 { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        match &mut self.file {
+            Some(file) => file.write_all(self.waiting.as_bytes())?,
+            None => open(&self.path)?.write_all(self.waiting.as_bytes())?,
+        }
+        // Ten thousand empty buffers would be memory for nothing.
+        self.waiting = String::new();
+        Ok(())
     }
 }
 
@@ -36,20 +62,42 @@ impl HostLogs {
     /// Logs go to the run's folder.
     #[must_use]
     pub fn new(folder: RunFolder) -> Self {
-        Self { folder, open: HashMap::new(), not_run: Vec::new() }
+        Self { folder, open: HashMap::new(), dirty: Vec::new(), waiting: 0, not_run: Vec::new() }
     }
 
     fn log(&mut self, host: &Arc<str>) -> std::io::Result<&mut Log> {
         if !self.open.contains_key(host) {
-            let file =
-                fs_err::OpenOptions::new().create(true).append(true).open(self.folder.host_log(host))?;
-            let log = Log { file: file.into_parts().0, lines: 0, partial: String::new() };
+            let path = self.folder.host_log(host);
+            let file = if self.open.len() < KEPT_OPEN { Some(open(&path)?) } else { None };
+            let log = Log { path, file, waiting: String::new(), lines: 0, partial: String::new() };
             self.open.insert(Arc::clone(host), log);
         }
-        self.open.get_mut(host).ok_or_else(|| std::io::Error::other("the log was just opened"))
+        let log = self.open.get_mut(host).ok_or_else(|| std::io::Error::other("the log was just opened"))?;
+        if log.waiting.is_empty() {
+            self.dirty.push(Arc::clone(host));
+        }
+        Ok(log)
+    }
+
+    /// Writes everything that waits. Called whenever no event is left to take in, so that logs grow while commands run.
+    pub(super) fn flush(&mut self) -> std::io::Result<()> {
+        for host in self.dirty.drain(..) {
+            if let Some(log) = self.open.get_mut(&host) {
+                log.flush()?;
+            }
+        }
+        self.waiting = 0;
+        Ok(())
     }
 
     pub(super) fn on_event(&mut self, event: &Event, context: &mut Context) -> std::io::Result<()> {
+        self.take_in(event, context)?;
+        // An event is some hundred bytes: near enough for a limit.
+        self.waiting += 200;
+        if self.waiting > WAITING.1 { self.flush() } else { Ok(()) }
+    }
+
+    fn take_in(&mut self, event: &Event, context: &mut Context) -> std::io::Result<()> {
         let at = clock_ms(event.at);
         match &event.kind {
             EventKind::StepStarted { host, name, role, action, place, .. } => {
@@ -144,6 +192,11 @@ impl HostLogs {
         }
         Ok(())
     }
+}
+
+fn open(path: &std::path::Path) -> std::io::Result<std::fs::File> {
+    let file = fs_err::OpenOptions::new().create(true).append(true).open(path)?;
+    Ok(file.into_parts().0)
 }
 
 /// A result in a few words, on one line.

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, TryRecvError};
 
 use crate::journal::{Event, EventKind};
 
@@ -81,7 +81,19 @@ pub fn run(events: &Receiver<Arc<Event>>, logs: HostLogs, console: Console, comp
     let mut logs = Some(logs);
     let mut console: Option<Box<dyn Reporter>> = Some(console.into_reporter());
     let mut context = Context::default();
-    for event in events {
+    loop {
+        let event = match events.try_recv() {
+            Ok(event) => event,
+            Err(TryRecvError::Disconnected) => break,
+            Err(TryRecvError::Empty) => {
+                if let Some(Err(error)) = logs.as_mut().map(HostLogs::flush) {
+                    let _ = writeln!(complaints, "warning: host logs end here: {error}");
+                    logs = None;
+                }
+                let Ok(event) = events.recv() else { break };
+                event
+            }
+        };
         if let EventKind::StepStarted { step, name, role, action, .. } = &event.kind {
             let started = Started { name: name.clone(), role: role.clone(), action: Arc::clone(action) };
             context.started.insert(*step, started);
@@ -101,5 +113,8 @@ pub fn run(events: &Receiver<Arc<Event>>, logs: HostLogs, console: Console, comp
         if let EventKind::StepFinished { step, .. } = &event.kind {
             context.started.remove(step);
         }
+    }
+    if let Some(Err(error)) = logs.as_mut().map(HostLogs::flush) {
+        let _ = writeln!(complaints, "warning: host logs are cut short: {error}");
     }
 }

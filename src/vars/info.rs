@@ -72,7 +72,8 @@ impl PlayInfo {
     }
 
     /// The magic variable of that name, if it tells about plays.
-    pub(super) fn get(&self, name: &str) -> Option<Value> {
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Value> {
         Some(match name {
             "ansible_play_name" => Value::from(&*self.name),
             "playbook_dir" => Value::from(self.playbook_dir.display().to_string()),

@@ -56,6 +56,11 @@ struct Generator {
     topics: Vec<String>,
     rules: String,
     play: u64,
+    /// What the current task writes. It must not look at that on other hosts: they write it in the same task, and who
+    /// comes first is chance, under `linear` too.
+    own: Option<String>,
+    /// What the play's `everybody` looks at.
+    everybody: String,
 }
 
 /// Makes the case of a seed.
@@ -71,6 +76,8 @@ pub(crate) fn case(seed: u64) -> Case {
         topics: Vec::new(),
         rules: String::new(),
         play: 0,
+        own: None,
+        everybody: String::new(),
     };
     let mut inventory = String::from("all:\n  children:\n    left:\n      hosts:\n");
     let middle = it.hosts.len() / 2;
@@ -117,7 +124,9 @@ impl Generator {
         if self.random.chance(15) {
             text.push_str("  force_handlers: true\n");
         }
+        self.own = None;
         let name = self.known();
+        self.everybody.clone_from(&name);
         let _ = writeln!(
             text,
             "  vars:\n    everybody: \"{{% for h in groups['all'] %}}{{{{ hostvars[h].{name} | default('-') }}}};{{% endfor %}}\"\n    plain: \"{{{{ number }}}} of {}\"",
@@ -161,6 +170,7 @@ impl Generator {
             0..18 if depth < 2 => self.block(indent, depth),
             18..26 if depth < 2 => self.include(indent, depth),
             26..31 => {
+                self.own = None;
                 let what = *self.random.pick(&[
                     "flush_handlers",
                     "flush_handlers",
@@ -184,6 +194,7 @@ impl Generator {
     }
 
     fn block(&mut self, indent: usize, depth: u64) -> String {
+        self.own = None;
         self.tasks += 1;
         let mut text = format!("{:indent$}- name: block {}\n", "", self.tasks);
         if self.random.chance(25) {
@@ -212,6 +223,7 @@ impl Generator {
     }
 
     fn include(&mut self, indent: usize, depth: u64) -> String {
+        self.own = None;
         self.tasks += 1;
         let file = format!("more{}.yml", self.tasks);
         let mut text = format!("{:indent$}- name: include {}\n", "", self.tasks);
@@ -245,8 +257,16 @@ impl Generator {
         let mut text = format!("{:indent$}- name: task {number}\n", "");
         let mut more: Vec<String> = Vec::new();
         let look = self.random.chance(25);
+        let kind = self.random.below(10);
+        self.own = match kind {
+            3..5 => Some(format!("f{number}")),
+            5 => Some(self.fact()),
+            0..3 | 6 | 7 | 9 if self.random.chance(60) => Some(format!("r{number}")),
+            _ => None,
+        };
+        let own = self.own.clone();
         let words = self.words(look);
-        match self.random.below(10) {
+        match kind {
             0..3 => {
                 more.push(format!("command: do t{number}x {words}"));
                 self.registers(&mut more);
@@ -256,13 +276,13 @@ impl Generator {
                 }
             }
             3..5 => {
-                let name = format!("f{number}");
+                let name = own.unwrap_or_default();
                 more.push(format!("set_fact: {{{name}: \"{words}\"}}"));
                 self.names.push(name);
             }
             5 => {
                 // A fact that changes: later readers must see the right value.
-                let name = self.fact();
+                let name = own.unwrap_or_default();
                 more.push(format!(
                     "set_fact: {{{name}: \"{{{{ {name} | default('') }}}}+{number}{words}\"}}"
                 ));
@@ -334,8 +354,7 @@ impl Generator {
     }
 
     fn registers(&mut self, more: &mut Vec<String>) {
-        if self.random.chance(60) {
-            let name = format!("r{}", self.tasks);
+        if let Some(name) = self.own.clone() {
             more.push(format!("register: {name}"));
             self.names.push(name);
         }
@@ -353,11 +372,9 @@ impl Generator {
 
     /// Some variable that was set before, or will be.
     fn known(&mut self) -> String {
-        if self.names.is_empty() {
-            "number".to_owned()
-        } else {
-            self.random.pick(&self.names.clone()).clone()
-        }
+        let names: Vec<String> =
+            self.names.iter().filter(|n| Some(*n) != self.own.as_ref()).cloned().collect();
+        if names.is_empty() { "number".to_owned() } else { self.random.pick(&names).clone() }
     }
 
     fn fact(&mut self) -> String {
@@ -380,7 +397,7 @@ impl Generator {
             };
         }
         match self.random.below(5) {
-            0 => "{{ everybody | hash('sha1') }}".to_owned(),
+            0 if self.own.as_ref() != Some(&self.everybody) => "{{ everybody | hash('sha1') }}".to_owned(),
             1 => "{{ ansible_play_hosts | join(',') }}".to_owned(),
             2 => "{{ ansible_play_batch | join(',') }}".to_owned(),
             3 => {
