@@ -69,7 +69,7 @@ fn check_mode_foresees_what_the_first_run_changes_and_the_second_run_changes_not
     }
 
     let mut wrong = Vec::new();
-    for name in ["files", "edits", "system", "web"] {
+    for name in ["files", "edits", "system", "web", "removals"] {
         let playbook = format!("modules/{name}.yml");
         let before = HOSTS.map(|host| disk(&test, host));
         let foreseen = test.run(&[&playbook, "--check", "--diff"]);
@@ -117,7 +117,7 @@ fn steps_that_only_run_give_what_they_should() {
     let ran = test.run(&["modules/prepare.yml", "modules/steps.yml"]).ended(0);
     assert_eq!(ran.all("host_rebooted").count(), 3, "{ran}");
     for host in HOSTS {
-        let file = test.project().join(format!("fetched/{host}/srv/t/ini"));
+        let file = test.project().join(format!("modules/fetched/{host}/srv/t/ini"));
         assert!(fs_err::read_to_string(file).expect("a fetched file").starts_with("[one]\n"));
         let results: BTreeMap<String, Value> =
             ran.outcomes(host).into_iter().map(|(name, _, result)| (name, result)).collect();

@@ -668,13 +668,16 @@ impl Pool {
     /// Opens the connection again until it works or the deadline passes.
     async fn reconnect(&self, target: &Target, until: Instant) -> Result<Arc<Channel>, Fault> {
         let mut pause = Duration::from_millis(200);
+        let mut fault = Fault::new(FaultKind::Lost, "nobody answered")
+            .next("check that the host runs and that sshd listens there");
         loop {
             self.give_up(target).await;
-            let fault = match timeout_at(until, self.agent(target)).await {
+            match timeout_at(until, self.agent(target)).await {
                 Ok(Ok(agent)) => return Ok(agent),
-                Ok(Err(fault)) => fault,
-                Err(_) => Fault::new(FaultKind::Lost, "the connection broke and did not come back in time"),
-            };
+                Ok(Err(why)) => fault = why,
+                // The deadline ended this attempt: the one before knows more.
+                Err(_) => {}
+            }
             if Instant::now() + pause >= until {
                 return Err(Fault {
                     kind: FaultKind::Lost,

@@ -96,6 +96,8 @@ impl TestLab {
             .current_dir(&self.project)
             .env("XDG_STATE_HOME", &self.state_home)
             .env("NO_COLOR", "1")
+            // A host that is gone for good is given up sooner than users want it.
+            .env("DCOS_PLAY_RECONNECT", "15")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
