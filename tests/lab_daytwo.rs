@@ -133,7 +133,7 @@ groups:
     }
 
     fn lab(&self, words: &[&str]) -> Output {
-        self.call(&[&["lab"], words].concat())
+        self.call(&[&["lab", "-i", "lab.yml"], words].concat())
     }
 
     fn play(&self, playbook: &str, extra: &[&str]) -> Ran {
