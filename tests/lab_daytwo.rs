@@ -224,7 +224,7 @@ fn a_cluster_is_upgraded_expanded_and_its_masters_replaced_without_a_violation()
         cluster.knobs(host, "{\"fail\": {\"poststart_fail\": true}}");
     }
     cluster
-        .play("upgrade.yml", &[config, "rolling_deadline=20", "verify_deadline=20"])
+        .play("upgrade.yml", &[config, "verify_deadline=8", "rolling_deadline=30"])
         .refused(&["Wait until DC/OS's own checks pass"]);
     let active = "readlink /opt/mesosphere/active/dcos-config";
     let mut ids: Vec<String> = MASTERS.iter().map(|(host, _)| cluster.on(host, active)).collect();
