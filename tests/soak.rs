@@ -93,7 +93,10 @@ fn run(seed: u64, case: &Case, strategy: &str, at: &Path) -> Result<Outcome, Str
     std::fs::write(at.join("faults.yml"), &case.faults).map_err(failed)?;
     let wanted = Rehearsal {
         playbooks: vec![at.join("site.yml")],
-        inventory: InventoryFlags { inventory: vec![at.join("hosts.yml").display().to_string()], limit: None },
+        inventory: InventoryFlags {
+            inventory: vec![at.join("hosts.yml").display().to_string()],
+            limit: None,
+        },
         variables: VariableFlags::default(),
         faults: Faults::read(&at.join("faults.yml")).map_err(|e| e.to_string())?,
         seed,
@@ -141,7 +144,8 @@ fn outcome(case: &Case, rehearsed: &Rehearsed, events: &[Arc<Event>], folder: &s
                 variables.insert(format!("{host}.{name}"), serde_json::to_string(&value).unwrap_or_default());
             }
         }
-        let groups = rehearsed.store.inventory().group_names(host).iter().map(ToString::to_string).collect::<Vec<_>>();
+        let groups =
+            rehearsed.store.inventory().group_names(host).iter().map(ToString::to_string).collect::<Vec<_>>();
         variables.insert(format!("{host} groups"), format!("{groups:?}"));
     }
     let mut recap = BTreeMap::new();
@@ -149,7 +153,10 @@ fn outcome(case: &Case, rehearsed: &Rehearsed, events: &[Arc<Event>], folder: &s
         let row = dcos_play::journal::HostTotals { busy_ms: 0, ..*row };
         recap.insert(host.to_string(), format!("{row:?}"));
     }
-    recap.insert("run".to_owned(), format!("{:?}", (rehearsed.ended.failed, rehearsed.ended.unreachable, &rehearsed.ended.fault)));
+    recap.insert(
+        "run".to_owned(),
+        format!("{:?}", (rehearsed.ended.failed, rehearsed.ended.unreachable, &rehearsed.ended.fault)),
+    );
     Outcome { hosts, variables, recap, plays }
 }
 
@@ -160,7 +167,8 @@ fn difference(linear: &Outcome, inferred: &Outcome) -> Option<String> {
     }
     let nothing = Vec::new();
     for host in linear.hosts.keys().chain(inferred.hosts.keys()) {
-        let (one, other) = (linear.hosts.get(host).unwrap_or(&nothing), inferred.hosts.get(host).unwrap_or(&nothing));
+        let (one, other) =
+            (linear.hosts.get(host).unwrap_or(&nothing), inferred.hosts.get(host).unwrap_or(&nothing));
         for at in 0..one.len().max(other.len()) {
             if one.get(at) != other.get(at) {
                 return Some(format!(
@@ -174,7 +182,11 @@ fn difference(linear: &Outcome, inferred: &Outcome) -> Option<String> {
     for (one, other) in [(&linear.variables, &inferred.variables), (&linear.recap, &inferred.recap)] {
         for name in one.keys().chain(other.keys()) {
             if one.get(name) != other.get(name) {
-                return Some(format!("{name}\n  linear:   {:?}\n  inferred: {:?}", one.get(name), other.get(name)));
+                return Some(format!(
+                    "{name}\n  linear:   {:?}\n  inferred: {:?}",
+                    one.get(name),
+                    other.get(name)
+                ));
             }
         }
     }

@@ -196,7 +196,9 @@ fn options(wanted: &Rehearsal) -> Result<Options, Trouble> {
 /// Anything wrong before the run.
 pub fn run(args: &SimulateArgs) -> Result<u8, Trouble> {
     let faults = match &args.faults {
-        Some(path) => Faults::read(path).map_err(|e| Trouble::new(crate::exit::PLAYBOOK, format!("error: {e}")))?,
+        Some(path) => {
+            Faults::read(path).map_err(|e| Trouble::new(crate::exit::PLAYBOOK, format!("error: {e}")))?
+        }
         None => Faults::default(),
     };
     let scratch = tempfile::tempdir()?;

@@ -27,7 +27,8 @@ impl Walker {
     /// The host has run some of the handlers, others may run more.
     pub(super) fn goes_around_handlers(&mut self) {
         if self.runs_ahead() && self.fence.is_none() {
-            let found = self.playing.handlers.all().iter().find(|h| self.task_opens(&h.task, 0)).map(|h| h.task.span);
+            let found =
+                self.playing.handlers.all().iter().find(|h| self.task_opens(&h.task, 0)).map(|h| h.task.span);
             self.fence = found;
         }
     }

@@ -85,7 +85,8 @@ impl Line {
                 at: vec![Some(Position::new()); hosts],
                 counts,
                 waiting: BTreeMap::new(),
-            }), stops
+            }),
+            stops,
         }
     }
 

@@ -28,7 +28,7 @@ mod task;
 mod walk;
 
 pub use resume::{Interrupted, Resume};
-pub use state::{REPORTS_AHEAD, ConnectionDefaults, Edges, Inputs, Options};
+pub use state::{ConnectionDefaults, Edges, Inputs, Options, REPORTS_AHEAD};
 pub use tags::selected;
 
 use crate::journal::{CancelReason, EventKind, RunMode, Totals};
@@ -102,7 +102,8 @@ pub async fn run(inputs: Inputs, edges: Edges) -> Ended {
         fault,
         departures: state.departures(),
     };
-    let took_ms = u64::try_from(state.clock.now().saturating_sub(state.began).as_millis()).unwrap_or(u64::MAX);
+    let took_ms =
+        u64::try_from(state.clock.now().saturating_sub(state.began).as_millis()).unwrap_or(u64::MAX);
     let exit = exit_code(&ended);
     state.tell(EventKind::RunFinished { totals: ended.totals.clone(), took_ms, exit });
     state.sync();

@@ -199,11 +199,7 @@ impl PlayRun {
     /// Runs one batch; true when no host of it is left.
     async fn batch(self: &Arc<Self>, hosts: Vec<Arc<str>>) -> bool {
         let stops = Arc::new(Stops::default());
-        let batch = Arc::new(Batch {
-            line: Line::new(hosts.len(), Arc::clone(&stops)),
-            hosts,
-            stops,
-        });
+        let batch = Arc::new(Batch { line: Line::new(hosts.len(), Arc::clone(&stops)), hosts, stops });
         self.refresh_info(&batch);
         let walks = batch.hosts.iter().enumerate().map(|(index, host)| {
             let walker = Walker::new(Arc::clone(self), Arc::clone(&batch), index, Arc::clone(host));
@@ -223,7 +219,8 @@ impl PlayRun {
     pub(super) fn refresh_info(&self, batch: &Batch) {
         let mut out: HashSet<Arc<str>> = lock(&self.run.lost).keys().cloned().collect();
         out.extend(lock(&self.gone).iter().cloned());
-        let left = |hosts: &[Arc<str>]| hosts.iter().filter(|h| !out.contains(*h)).cloned().collect::<Vec<_>>();
+        let left =
+            |hosts: &[Arc<str>]| hosts.iter().filter(|h| !out.contains(*h)).cloned().collect::<Vec<_>>();
         let (left, here) = (left(&self.hosts_all), left(&batch.hosts));
         let info = self.state.get().with_hosts(&left, &here);
         self.state.set(info);

@@ -207,11 +207,7 @@ impl Walker {
 
     /// True when the host must stop before its next step, and why.
     pub(super) fn must_leave(&self) -> Option<Left> {
-        if self.playing.run.stopping() {
-            Some(Left::Cancelled)
-        } else {
-            self.batch.stops.left()
-        }
+        if self.playing.run.stopping() { Some(Left::Cancelled) } else { self.batch.stops.left() }
     }
 
     pub(super) fn task<'a>(&'a mut self, task: &'a Arc<Task>, at: &'a [u32]) -> BoxFuture<'a, Flow> {

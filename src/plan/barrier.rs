@@ -108,10 +108,14 @@ pub fn barrier_of(play: &Play, task: &Task, looks: &Looks) -> Option<(BarrierRea
                 matches!(key.value.as_str(), "file" | "_raw_params" | "name" | "tasks_from")
                     && is_template(node)
             });
-            let public = task.action.args.entries.iter().find(|(key, node)| key.value == "public" && maybe_true(node));
+            let public =
+                task.action.args.entries.iter().find(|(key, node)| key.value == "public" && maybe_true(node));
             if let Some((_, node)) = public {
                 // The role's variables are the whole play's from there on.
-                return Some((BarrierReason::Inventory { action: "include_role, public".to_owned() }, node.span));
+                return Some((
+                    BarrierReason::Inventory { action: "include_role, public".to_owned() },
+                    node.span,
+                ));
             }
             if let Some((_, node)) = templated {
                 return Some((BarrierReason::DynamicInclude, node.span));

@@ -38,7 +38,9 @@ impl Clock for VirtualClock {
     }
 
     fn wall(&self) -> jiff::Zoned {
-        jiff::Timestamp::from_millisecond(self.milliseconds()).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC)
+        jiff::Timestamp::from_millisecond(self.milliseconds())
+            .unwrap_or_default()
+            .to_zoned(jiff::tz::TimeZone::UTC)
     }
 
     fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {

@@ -72,8 +72,8 @@ impl Faults {
     /// # Errors
     /// When it is missing or wrong.
     pub fn read(path: &Path) -> Result<Self, FaultsError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| FaultsError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| FaultsError::Read { path: path.to_owned(), source })?;
         serde_norway::from_str(&text).map_err(|source| FaultsError::Parse { path: path.to_owned(), source })
     }
 }

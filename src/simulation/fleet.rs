@@ -15,7 +15,9 @@ use serde_json::{Map, Value, json};
 
 use super::answers::{Dice, Kind, facts, kind, said, searched, subject};
 use super::faults::{Answer, Faults};
-use crate::connection::{self, Call, Content, FaultKind, OutputSink, RawOutput, Reply, Target, Transport, Via};
+use crate::connection::{
+    self, Call, Content, FaultKind, OutputSink, RawOutput, Reply, Target, Transport, Via,
+};
 
 /// How long the real transport tries to reconnect before it gives a host up.
 const RECONNECT: Duration = Duration::from_secs(60);
@@ -146,7 +148,12 @@ impl Fleet {
     }
 
     /// Waits as the host's fate says; an error when the host cannot be used.
-    async fn pass(&self, target: &Target, fate: &Fate, timeout: Option<Duration>) -> Result<bool, connection::Fault> {
+    async fn pass(
+        &self,
+        target: &Target,
+        fate: &Fate,
+        timeout: Option<Duration>,
+    ) -> Result<bool, connection::Fault> {
         let host = &target.host;
         if fate.unreachable {
             let limit = match &target.via {
@@ -198,7 +205,9 @@ impl Fleet {
 
     fn command(&self, host: &Arc<str>, call: &Call) -> Map<String, Value> {
         if call.check {
-            return map(json!({"changed": false, "skipped": true, "msg": "a command is not run in check mode"}));
+            return map(
+                json!({"changed": false, "skipped": true, "msg": "a command is not run in check mode"}),
+            );
         }
         let text = searched(&call.module, &call.args);
         let answer = self.answer(host, &text);
@@ -327,10 +336,15 @@ impl Transport for SimulatedTransport {
             args.insert("cmd".into(), command.into());
             let call = Call { module: "shell".into(), args, timeout, ..Call::default() };
             let result = self.call(target, call, output).await?.result;
-            let text = |key: &str| result.get(key).and_then(Value::as_str).unwrap_or_default().as_bytes().to_vec();
+            let text =
+                |key: &str| result.get(key).and_then(Value::as_str).unwrap_or_default().as_bytes().to_vec();
             let failed = result.get("failed") == Some(&Value::Bool(true));
             let rc = result.get("rc").and_then(Value::as_i64).unwrap_or(i64::from(failed));
-            Ok(RawOutput { rc: i32::try_from(rc).unwrap_or(1), stdout: text("stdout"), stderr: text("stderr") })
+            Ok(RawOutput {
+                rc: i32::try_from(rc).unwrap_or(1),
+                stdout: text("stdout"),
+                stderr: text("stderr"),
+            })
         }
         .boxed()
     }

@@ -30,7 +30,7 @@ DROP = {
     "invocation", "start", "end", "delta", "diff", "exception", "deprecations", "warnings", "atime", "mtime", "ctime",
     "inode", "version", "dev", "module_stdout", "module_stderr", "discovered_interpreter_python", "pid", "_blocks",
     "blocks", "block_size", "device_type", "attr_flags", "attributes", "mimetype", "charset", "backup_file", "md5sum",
-    "src", "elapsed", "ansible_job_id", "results_file",
+    "src", "elapsed", "ansible_job_id", "results_file", "failed_when_suppressed_exception", "stop",
 }
 # Steps that only one of the two shows as results; the recap still counts them.
 UNSEEN = {"include_tasks", "include_role", "import_role", "import_tasks", "meta", "include"}
@@ -224,6 +224,8 @@ def run_ours(case, binary):
             recap = {
                 host: {k: v for k, v in sums.items() if v and k != "busy_ms"}
                 for host, sums in event["totals"]["hosts"].items()
+                # A host without any step is in our recap only.
+                if any(v for k, v in sums.items() if k != "busy_ms")
             }
     outcome = {"hosts": gather(steps), "recap": recap, "exit": done.returncode, "tree": tree(folder / "out")}
     shutil.rmtree(folder, ignore_errors=True)

@@ -146,7 +146,11 @@ impl Generator {
             text.push_str(&body);
         }
         if topics.last().is_some_and(|t| t.starts_with("topic")) {
-            let _ = writeln!(text, "    - name: last\n      listen: topic {}\n      debug: {{msg: last}}", self.play);
+            let _ = writeln!(
+                text,
+                "    - name: last\n      listen: topic {}\n      debug: {{msg: last}}",
+                self.play
+            );
         }
         text
     }
@@ -157,7 +161,14 @@ impl Generator {
             0..18 if depth < 2 => self.block(indent, depth),
             18..26 if depth < 2 => self.include(indent, depth),
             26..31 => {
-                let what = *self.random.pick(&["flush_handlers", "flush_handlers", "noop", "end_host", "end_play", "end_batch"]);
+                let what = *self.random.pick(&[
+                    "flush_handlers",
+                    "flush_handlers",
+                    "noop",
+                    "end_host",
+                    "end_play",
+                    "end_batch",
+                ]);
                 let mut text = format!("{:indent$}- meta: {what}\n", "");
                 if what.starts_with("end") {
                     let condition = self.condition();
@@ -214,7 +225,8 @@ impl Generator {
             let _ = writeln!(text, "{:indent$}  when: {condition}", "");
         }
         if self.random.chance(30) {
-            let _ = writeln!(text, "{:indent$}  loop: \"{{{{ range(1, 1 + (number | int) % 3) | list }}}}\"", "");
+            let _ =
+                writeln!(text, "{:indent$}  loop: \"{{{{ range(1, 1 + (number | int) % 3) | list }}}}\"", "");
             let _ = writeln!(text, "{:indent$}  loop_control: {{loop_var: round}}", "");
         }
         let mut inside = String::new();
@@ -251,10 +263,14 @@ impl Generator {
             5 => {
                 // A fact that changes: later readers must see the right value.
                 let name = self.fact();
-                more.push(format!("set_fact: {{{name}: \"{{{{ {name} | default('') }}}}+{number}{words}\"}}"));
+                more.push(format!(
+                    "set_fact: {{{name}: \"{{{{ {name} | default('') }}}}+{number}{words}\"}}"
+                ));
             }
             6 => {
-                more.push(format!("file: {{path: \"/srv/t{number}x-{{{{ inventory_hostname }}}}\", state: directory}}"));
+                more.push(format!(
+                    "file: {{path: \"/srv/t{number}x-{{{{ inventory_hostname }}}}\", state: directory}}"
+                ));
                 self.registers(&mut more);
                 self.may_fail(number);
             }
@@ -337,7 +353,11 @@ impl Generator {
 
     /// Some variable that was set before, or will be.
     fn known(&mut self) -> String {
-        if self.names.is_empty() { "number".to_owned() } else { self.random.pick(&self.names.clone()).clone() }
+        if self.names.is_empty() {
+            "number".to_owned()
+        } else {
+            self.random.pick(&self.names.clone()).clone()
+        }
     }
 
     fn fact(&mut self) -> String {
