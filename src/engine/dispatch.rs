@@ -16,7 +16,7 @@ use crate::actions::{Context, Effect, Stop};
 use crate::connection::{Fault, FaultKind};
 use crate::journal::StepId;
 use crate::resolve::{ActionKind, Arguments, Task};
-use crate::source::{Node, Yaml};
+use crate::source::{Node, Spanned, Yaml};
 use crate::template::{Scope, TemplateError, Value, is_omit};
 use crate::vars::TaskScope;
 
@@ -177,6 +177,7 @@ impl Pass<'_> {
         if self.verify && action.renders_itself() {
             return Ok(Ended::Done(Done::default()));
         }
+        let raw = self.with_defaults(spec);
         let context = Context {
             templates: &run.inputs.templates,
             scope: Arc::clone(scope),
@@ -184,7 +185,7 @@ impl Pass<'_> {
             check: self.keywords.check,
             diff: self.keywords.diff,
             playbook_directory: self.walker.playing.play.directory.clone(),
-            raw: &self.task.action.args,
+            raw: &raw,
             sources: &run.inputs.sources,
             role_directory: self.task.role.as_ref().map(|r| r.path.clone()),
             task_directory: self.task.directory.clone(),
@@ -323,6 +324,31 @@ impl Pass<'_> {
         }
         self.add_entries(&mut args, written, scope)?;
         Ok(args)
+    }
+
+    /// The arguments as written, module defaults added, for actions that render their own.
+    fn with_defaults(&self, spec: &'static Spec) -> Arguments {
+        let written = &self.task.action.args;
+        let mut entries = written.entries.clone();
+        // The innermost comes last and wins.
+        for node in self.task.settings.module_defaults.iter().rev() {
+            let Yaml::Map(map) = &node.value else { continue };
+            for entry in &map.entries {
+                let named =
+                    entry.key.as_str().is_some_and(|n| names_module(n, Some(spec), &self.task.action.name));
+                let Yaml::Map(options) = &entry.value.value else { continue };
+                for option in options.entries.iter().filter(|_| named) {
+                    let Some(name) = option.key.as_str() else { continue };
+                    if !entries.iter().any(|(known, _)| known.value == name) {
+                        entries.push((
+                            Spanned { value: name.to_owned(), span: option.key.span },
+                            option.value.clone(),
+                        ));
+                    }
+                }
+            }
+        }
+        Arguments { span: written.span, entries, whole: written.whole.clone() }
     }
 
     fn add_entries(

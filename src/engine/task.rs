@@ -102,18 +102,18 @@ impl Walker {
     }
 
     /// `None` when all conditions hold, else the text of the first that does not.
-    pub(super) fn when(&self, task: &Task, scope: &Arc<dyn Scope>) -> Result<Option<String>, TemplateError> {
+    pub(super) fn when(&self, task: &Task, scope: &Arc<dyn Scope>) -> Result<Option<Json>, TemplateError> {
         self.first_false(&task.when, scope)
     }
 
-    fn first_false(
-        &self,
-        list: &[Condition],
-        scope: &Arc<dyn Scope>,
-    ) -> Result<Option<String>, TemplateError> {
+    fn first_false(&self, list: &[Condition], scope: &Arc<dyn Scope>) -> Result<Option<Json>, TemplateError> {
         for condition in list {
             if !self.playing.run.inputs.templates.condition(&condition.expression, scope)? {
-                return Ok(Some(text_of(&condition.expression)));
+                return Ok(Some(match &condition.expression.value {
+                    // `when: false` is told as what was written.
+                    Yaml::Bool(flag) => Json::Bool(*flag),
+                    _ => text_of(&condition.expression).into(),
+                }));
             }
         }
         Ok(None)
@@ -408,7 +408,7 @@ impl Walker {
             }
         }
         if let Some(name) = &task.register {
-            own.register(Arc::clone(name), data(&done.result));
+            own.register(Arc::clone(name), data(&registered(&done.result)));
         }
     }
 
@@ -495,6 +495,8 @@ impl Walker {
         let (mut effects, mut facts) = (Vec::new(), Vec::new());
         let (mut changed, mut failed, mut all_skipped) = (false, false, true);
         let mut warnings = Vec::new();
+        // What an item sets or registers is seen by the items after it (`acc: "{{ acc | default([]) + [item] }}"`).
+        let mut carried = scope.clone();
         for (number, item) in items.iter().enumerate() {
             if number > 0 && !pass.verify {
                 if let Some(pause) = &loop_.control.pause
@@ -506,7 +508,7 @@ impl Walker {
                     return Ended::Cancelled;
                 }
             }
-            let inner = with_loop_vars(scope.clone(), loop_, variable, items, number);
+            let inner = with_loop_vars(carried.clone(), loop_, variable, items, number);
             let shared: Arc<dyn Scope> = Arc::new(inner.clone());
             let label = self.label(loop_, item, &shared);
             let done = match self.attempts(pass, &inner, Some(number)).await {
@@ -515,6 +517,16 @@ impl Walker {
                 other => return other,
             };
             let mut result = done.result;
+            for effect in &done.effects {
+                if let Effect::SetFact { vars, .. } = effect {
+                    for (name, value) in vars {
+                        carried.set_local(Arc::clone(name), Var::Data(value.clone()));
+                    }
+                }
+            }
+            if let Some(name) = &task.register {
+                carried.set_local(Arc::clone(name), Var::Data(data(&result)));
+            }
             effects.extend(done.effects);
             facts.extend(done.facts);
             let is = |result: &Map<String, Json>, key: &str| result.get(key) == Some(&Json::Bool(true));
@@ -524,6 +536,9 @@ impl Walker {
             all_skipped &= skip;
             result.insert("ansible_loop_var".into(), variable.into());
             result.insert(variable.to_owned(), serde_json::to_value(item).unwrap_or(Json::Null));
+            if let Some(Var::Data(extended)) = inner.local("ansible_loop") {
+                result.insert("ansible_loop".into(), serde_json::to_value(extended).unwrap_or(Json::Null));
+            }
             if let Some(index_var) = &loop_.control.index_var {
                 result.insert(index_var.clone(), number.into());
                 result.insert("ansible_index_var".into(), index_var.as_str().into());
@@ -569,13 +584,15 @@ impl Walker {
             all.insert("skipped".into(), true.into());
             all.insert("skipped_reason".into(), "No items in the list".into());
         } else if all_skipped {
-            all.insert("skipped".into(), true.into());
             all.insert("msg".into(), "All items skipped".into());
         } else if failed {
             all.insert("failed".into(), true.into());
             all.insert("msg".into(), "One or more items failed".into());
         } else {
             all.insert("msg".into(), "All items completed".into());
+        }
+        if !items.is_empty() {
+            all.insert("skipped".into(), all_skipped.into());
         }
         all.insert("changed".into(), changed.into());
         all.insert("results".into(), Json::Array(results));
@@ -658,6 +675,7 @@ impl Walker {
                 other => return other,
             };
             if done.result.get("skipped") == Some(&Json::Bool(true)) {
+                done.result.entry("failed").or_insert(false.into());
                 return Ended::Done(done);
             }
             if let Err(error) = self.judge(task, scope, &mut done.result) {
@@ -879,12 +897,15 @@ pub(super) fn with_loop_vars(
         if at + 1 < len {
             extended.push(("nextitem", items[at + 1].clone()));
         }
-        scope = scope.with_local("ansible_loop", Var::Data(Value::from_iter(extended)));
+        scope = scope.with_local(
+            "ansible_loop",
+            Var::Data(Value::from(extended.into_iter().collect::<std::collections::BTreeMap<_, _>>())),
+        );
     }
     scope
 }
 
-fn skipped(condition: &str) -> Map<String, Json> {
+fn skipped(condition: &Json) -> Map<String, Json> {
     match json!({
         "changed": false,
         "skipped": true,
@@ -894,6 +915,17 @@ fn skipped(condition: &str) -> Map<String, Json> {
         Json::Object(map) => map,
         _ => Map::new(),
     }
+}
+
+/// A result as variables keep it: without what only reports need.
+fn registered(result: &Map<String, Json>) -> Map<String, Json> {
+    let mut kept = result.clone();
+    if let Some(Json::Array(items)) = kept.get_mut("results") {
+        for item in items.iter_mut().filter_map(Json::as_object_mut) {
+            item.remove("_ansible_item_label");
+        }
+    }
+    kept
 }
 
 /// What `no_log` leaves of a result.

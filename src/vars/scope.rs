@@ -110,6 +110,18 @@ impl TaskScope {
         self
     }
 
+    /// Sets a local, in place of one of that name.
+    pub fn set_local(&mut self, name: Arc<str>, value: Var) {
+        self.locals.retain(|(known, _)| *known != name);
+        self.locals.push((name, value));
+    }
+
+    /// A local of this scope itself.
+    #[must_use]
+    pub fn local(&self, name: &str) -> Option<&Var> {
+        self.locals.iter().rev().find(|(known, _)| &**known == name).map(|(_, value)| value)
+    }
+
     /// The host's state, for registering results.
     #[must_use]
     pub fn host(&self) -> &Arc<HostState> {

@@ -79,13 +79,14 @@ impl Module for Command {
                 .map_err(|e| Fault::new(format!("the command cannot be split into words: {e}")))?,
             (None, None) => Vec::new(),
         };
+        // The result tells the words as given; only the process sees them expanded.
+        let shown = argv.clone().into();
         if args.expand_argument_vars {
             argv = argv.iter().map(|word| expand_path(word, host.environment)).collect();
         }
         if argv.is_empty() {
             return Err(Fault::new("no command given").with("rc", 256));
         }
-        let shown = argv.clone().into();
         inspect(args, Ready { argv, shown })
     }
 
@@ -224,7 +225,7 @@ mod tests {
     fn a_command_sees_words_and_a_shell_sees_text() {
         let result = run("command", json!({"_raw_params": "printf '%s|' 'a b' $NOT_SET ~root"}), false);
         assert_eq!(result["stdout"], "a b|$NOT_SET|/root|");
-        assert_eq!(result["cmd"], json!(["printf", "%s|", "a b", "$NOT_SET", "/root"]));
+        assert_eq!(result["cmd"], json!(["printf", "%s|", "a b", "$NOT_SET", "~root"]));
         assert_eq!((&result["changed"], &result["rc"]), (&json!(true), &json!(0)));
         let result =
             run("shell", json!({"cmd": "echo one; echo two >&2; cat; exit 4", "stdin": "in"}), false);
