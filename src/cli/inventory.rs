@@ -65,6 +65,7 @@ pub fn run(args: &InventoryArgs, out: &mut dyn std::io::Write) -> Result<u8, Tro
     let mut found = Diagnostics::default();
     let labs = LabPlugin::new(LabDirs::of_user()?);
     let given = &args.inventory.inventory;
+    super::setup::inventories_exist(given)?;
     let inventory =
         super::setup::read_inventory(given, &directory, None, &vault, &sources, &mut found, &labs);
     if found.has_errors() {

@@ -347,7 +347,17 @@ fn check_limit(args: &RunArgs, ready: &setup::Ready) -> Result<(), Trouble> {
     let directory = std::env::current_dir()?;
     let mut found = Diagnostics::default();
     match Limit::parse(limit, &directory, &ready.sources) {
-        Ok(limit) => limit.check(&ready.store.inventory(), &mut found),
+        Ok(parsed) => {
+            let inventory = ready.store.inventory();
+            parsed.check(&inventory, &mut found);
+            let all: Vec<Arc<str>> = inventory.hosts().map(|h| Arc::clone(&h.name)).collect();
+            if !found.has_errors() && !all.is_empty() && parsed.apply(all, &inventory).is_empty() {
+                let text = format!(
+                    "error: --limit `{limit}` leaves no host\n  see what there is: dcos-play inventory list"
+                );
+                return Err(Trouble::new(crate::exit::PLAYBOOK, text));
+            }
+        }
         Err(finding) => found.push(finding),
     }
     if found.has_errors() {

@@ -52,6 +52,7 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
     let mut found = Diagnostics::default();
     let labs = LabPlugin::new(LabDirs::of_user()?);
     let first = &wanted.playbooks[0];
+    inventories_exist(&wanted.inventory.inventory)?;
     let playbook_dir =
         std::path::absolute(first)?.parent().map(Path::to_owned).unwrap_or_else(|| directory.clone());
     let inventory = read_inventory(
@@ -293,12 +294,37 @@ pub(super) fn vault(flags: &VariableFlags, masks: &Arc<Masks>) -> Result<Vault, 
 
 /// A playbook beside the wanted one with nearly its name.
 fn nearest_playbook(path: &Path) -> Option<PathBuf> {
+    nearest_file(path, |n| n.ends_with(".yml") || n.ends_with(".yaml"))
+}
+
+/// Refuses an inventory that isn't there, with the nearest name beside it.
+///
+/// # Errors
+/// A source that is neither a file, a folder nor a list of hosts.
+pub(super) fn inventories_exist(given: &[String]) -> Result<(), Trouble> {
+    for source in given.iter().filter(|s| !s.contains(',')) {
+        let path = Path::new(source);
+        if !path.exists() {
+            let near = nearest_file(path, |_| true);
+            let help = near.map_or_else(
+                || format!("\n  a list of hosts ends in a comma: -i {source},"),
+                |n| format!("\n  did you mean {}?", n.display()),
+            );
+            let text = format!("error: no inventory `{source}`{help}");
+            return Err(Trouble::new(crate::exit::PLAYBOOK, text));
+        }
+    }
+    Ok(())
+}
+
+/// The file in the same folder whose name is nearest to the path's.
+fn nearest_file(path: &Path, fits: impl Fn(&str) -> bool) -> Option<PathBuf> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let wanted = path.file_name()?.to_str()?;
     let names: Vec<String> = std::fs::read_dir(folder)
         .ok()?
         .filter_map(|e| e.ok()?.file_name().into_string().ok())
-        .filter(|n| n.ends_with(".yml") || n.ends_with(".yaml"))
+        .filter(|n| fits(n))
         .collect();
     crate::source::nearest(wanted, names.iter().map(String::as_str)).map(|n| folder.join(n))
 }

@@ -31,10 +31,15 @@ pub(super) fn block(event: &Event, context: &Context, settings: &Settings) -> Op
                 return Some(out);
             }
             out.push('\n');
-            for line in failure.excerpt.lines() {
-                let _ = writeln!(out, "    {line}");
+            // With `no_log` the task's own lines may hold what must not be seen.
+            if result.contains_key("censored") {
+                row(&mut out, "hidden", "the task has `no_log`: neither its lines nor its result are shown");
+            } else {
+                for line in failure.excerpt.lines() {
+                    let _ = writeln!(out, "    {line}");
+                }
+                out.push('\n');
             }
-            out.push('\n');
             for link in &failure.chain {
                 let _ = writeln!(out, "  included from {link}");
             }
@@ -109,6 +114,12 @@ fn details_of_one(out: &mut String, result: &Map<String, Value>) {
     let text = message(result);
     if !text.is_empty() {
         row(out, "msg", &text);
+    }
+    if result.get("failed_when_result") == Some(&Value::Bool(true)) {
+        row(out, "because", "its `failed_when` is true");
+    }
+    if let Some(attempts) = result.get("attempts").and_then(Value::as_u64).filter(|n| *n > 1) {
+        row(out, "tried", &words::count(usize::try_from(attempts).unwrap_or(usize::MAX), "time"));
     }
     if let Some(assertion) = result.get("assertion") {
         row(out, "assertion", &plain(assertion));

@@ -145,7 +145,9 @@ impl HostLogs {
                 let mut text = format!("{at}   {} after {}\n", outcome(*how), took(*took_ms));
                 if matches!(how, Outcome::Failed | Outcome::FailureIgnored) {
                     if let Some(failure) = failure {
-                        for line in failure.excerpt.lines() {
+                        // With `no_log` the task's own lines may hold what must not be seen.
+                        let hidden = result.contains_key("censored");
+                        for line in failure.excerpt.lines().filter(|_| !hidden) {
                             text.push_str(&format!("{at}     {line}\n"));
                         }
                         for link in &failure.chain {

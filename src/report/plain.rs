@@ -39,7 +39,7 @@ pub(super) fn lines(event: &Event, context: &Context, settings: &Settings) -> Op
             ))
         }
         EventKind::PlayNotRun { name, why, .. } => {
-            Some(format!("{at} PLAY {} not run\n", why_not(name, why)))
+            Some(format!("{at} {} {}\n", paint(settings.colour, "1", "PLAY not run"), why_not(name, why)))
         }
         EventKind::StepFinished { adopted: true, .. } => None,
         // Told in full when it happened.

@@ -78,8 +78,11 @@ pub fn closing(totals: &Totals, took_ms: u64, exit: u8, not_run: &[String], sett
         if lost > 0 {
             parts.push(format!("{} unreachable", count(lost, "host")));
         }
-        parts.push(format!("{fine} fine"));
-        let _ = writeln!(out, "failed after {}: {}", took(took_ms), parts.join(", "));
+        // A run can also end early by the user's wish, or because a play could not start.
+        let (how, rest) =
+            if parts.is_empty() { ("stopped", count(fine, "host")) } else { ("failed", fine.to_string()) };
+        parts.push(format!("{rest} fine"));
+        let _ = writeln!(out, "{how} after {}: {}", took(took_ms), parts.join(", "));
     }
     for line in not_run {
         let _ = writeln!(out, "not run     {line}");

@@ -1,6 +1,8 @@
 //! The command line as people meet it: what is said, word for word, and the exit status. Hosts are this machine, several
 //! times over; nothing needs root or a network.
 
+mod cases;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::time::Duration;
