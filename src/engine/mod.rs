@@ -32,12 +32,12 @@ pub use resume::{Interrupted, Resume};
 pub use state::{ConnectionDefaults, Edges, Inputs, Options, REPORTS_AHEAD};
 pub use tags::selected;
 
-use crate::journal::{CancelReason, EventKind, RunMode, Totals};
+use crate::journal::{CancelReason, EventKind, NotRun, RunMode, Totals};
 use crate::resolve::{NeedScope, Play, Playbook};
 use crate::template::{Scope, Templates, Var};
 use crate::vars::Store;
 use crate::vars::connection::Given;
-use play::run_play;
+use play::{Left, run_play};
 use state::RunState;
 
 /// How a run ended.
@@ -137,18 +137,37 @@ async fn run_plays(state: &Arc<RunState>) -> Option<String> {
         let by_host: Vec<usize> = by_host.into_iter().map(|(other, _)| other).collect();
         let (state, play, stop) = (Arc::clone(state), Arc::clone(play), Arc::clone(&stop));
         running.spawn(async move {
+            let mut nobody = None;
             for (other, _) in whole {
-                state.progress[other].until_over().await;
+                let lost = state.progress[other].until_over().await;
+                // Without `needs` plays only follow each other: the hosts of this one may be others.
+                if play.needs.is_some()
+                    && let Some(hosts) = lost
+                {
+                    nobody.get_or_insert((other, hosts));
+                }
             }
-            let ended = if *stop.borrow() { Ok(()) } else { run_play(&state, &play, by_host).await };
-            let fault = ended.err().map(|fault| {
+            if let Some((other, hosts)) = nobody {
+                let needs = format!("`{}`", state.inputs.playbook.plays[other].name);
+                let why = NotRun::HostsLost { needs, hosts: hosts.clone() };
+                state.tell(EventKind::PlayNotRun { play: play.index, name: play.name.clone(), why });
+                state.progress[at].ends(Some(hosts));
+                return None;
+            }
+            let ended = if *stop.borrow() { Ok(Left::Some) } else { run_play(&state, &play, by_host).await };
+            let (nobody, fault) = match ended {
+                Ok(Left::Some) => (None, None),
+                Ok(Left::Nobody(hosts)) => (Some(hosts), None),
+                Err(fault) => (None, Some(fault)),
+            };
+            let fault = fault.map(|fault| {
                 stop.send_replace(true);
                 let place = state.place(fault.at);
                 let text = format!("{place}: play `{}`: {}", play.name, fault.text);
                 state.tell(EventKind::Warning { text: fault.text, place: Some(place) });
                 text
             });
-            state.progress[at].ends();
+            state.progress[at].ends(nobody);
             fault
         });
     }

@@ -50,6 +50,14 @@ pub(super) struct Batch {
     pub(super) stops: Arc<Stops>,
 }
 
+/// Who is left when a play is over; a play that needs it is not run when nobody is.
+#[derive(Debug)]
+pub(super) enum Left {
+    Some,
+    /// All its hosts are lost.
+    Nobody(Vec<Arc<str>>),
+}
+
 /// Why a play could not start.
 #[derive(Debug)]
 pub(super) struct PlayFault {
@@ -62,11 +70,11 @@ pub(super) async fn run_play(
     run: &Arc<RunState>,
     play: &Arc<Play>,
     by_host: Vec<usize>,
-) -> Result<(), PlayFault> {
+) -> Result<Left, PlayFault> {
     let inputs = &run.inputs;
     if run.stopping() {
         run.tell(EventKind::PlayNotRun { play: play.index, name: play.name.clone(), why: NotRun::Cancelled });
-        return Ok(());
+        return Ok(Left::Some);
     }
     let bare = bare_scope(&inputs.store, play);
     let (shown, selection) = select_hosts(play, &inputs.store, &inputs.templates)?;
@@ -83,7 +91,7 @@ pub(super) async fn run_play(
     if hosts.is_empty() {
         let why = NotRun::NoHosts { pattern: shown };
         run.tell(EventKind::PlayNotRun { play: play.index, name: play.name.clone(), why });
-        return Ok(());
+        return Ok(Left::Some);
     }
     let lost: Vec<Arc<str>> = {
         let lost = lock(&run.lost);
@@ -92,9 +100,9 @@ pub(super) async fn run_play(
     let hosts_all = hosts.clone();
     hosts.retain(|h| !lost.contains(h));
     if hosts.is_empty() {
-        let why = NotRun::HostsLost { needs: "hosts that are fine".to_owned(), hosts: lost };
+        let why = NotRun::HostsLost { needs: String::new(), hosts: lost.clone() };
         run.tell(EventKind::PlayNotRun { play: play.index, name: play.name.clone(), why });
-        return Ok(());
+        return Ok(Left::Nobody(lost));
     }
     let name = match &bare_text(inputs, &play.name, &bare) {
         Some(text) => text.clone(),
@@ -150,6 +158,7 @@ pub(super) async fn run_play(
     });
     let sizes = batch_sizes(play, hosts.len(), inputs, &bare)?;
     let many = sizes.len() > 1;
+    let started = hosts.clone();
     let mut rest = hosts.into_iter();
     for (number, size) in sizes.into_iter().enumerate() {
         let hosts: Vec<Arc<str>> = rest.by_ref().take(size).collect();
@@ -166,7 +175,11 @@ pub(super) async fn run_play(
         }
     }
     run.tell(EventKind::PlayFinished { play: play.index });
-    Ok(())
+    let left = {
+        let lost = lock(&run.lost);
+        started.iter().any(|h| !lost.contains_key(h))
+    };
+    Ok(if left { Left::Some } else { Left::Nobody(started) })
 }
 
 /// The variables of a play before it has hosts.

@@ -156,6 +156,8 @@ struct ProgressState {
     hosts: Option<HashSet<Arc<str>>>,
     done: HashSet<Arc<str>>,
     over: bool,
+    /// Its hosts, when all of them are lost.
+    nobody_left: Option<Vec<Arc<str>>>,
 }
 
 impl Progress {
@@ -171,15 +173,20 @@ impl Progress {
         self.changed.notify_waiters();
     }
 
-    /// The play is over, or will not run.
-    pub(super) fn ends(&self) {
-        lock(&self.state).over = true;
+    /// The play is over, or will not run; `lost` names its hosts when none of them is left.
+    pub(super) fn ends(&self, lost: Option<Vec<Arc<str>>>) {
+        {
+            let mut state = lock(&self.state);
+            state.over = true;
+            state.nobody_left = lost;
+        }
         self.changed.notify_waiters();
     }
 
-    /// Waits until the play is over.
-    pub(super) async fn until_over(&self) {
+    /// Waits until the play is over; its hosts, when none of them is left.
+    pub(super) async fn until_over(&self) -> Option<Vec<Arc<str>>> {
         self.until(|state| state.over).await;
+        lock(&self.state).nobody_left.clone()
     }
 
     /// Waits until a host has done its part, or has none.

@@ -186,6 +186,9 @@ fn diffs(result: &serde_json::Map<String, serde_json::Value>, settings: &Setting
 pub(super) fn why_not(name: &str, why: &NotRun) -> String {
     match why {
         NotRun::NoHosts { pattern } => format!("{name}: no hosts matched `{pattern}`"),
+        NotRun::HostsLost { needs, hosts } if needs.is_empty() => {
+            format!("{name}: {} failed before", hosts.join(", "))
+        }
         NotRun::HostsLost { needs, hosts } => {
             format!("{name}: needs {needs}, where {} failed", hosts.join(", "))
         }
