@@ -40,9 +40,9 @@ fn random_playbooks_end_the_same_in_step_and_by_need() {
     if let Some(seed) = number("DCOS_PLAY_SEED") {
         let case = case(seed);
         for (name, text) in &case.files {
-            println!("--- {name}\n{text}");
+            eprintln!("--- {name}\n{text}");
         }
-        println!("--- faults\n{}", case.faults);
+        eprintln!("--- faults\n{}", case.faults);
         assert_eq!(check(seed, true), Ok(()));
         return;
     }
@@ -78,8 +78,8 @@ fn check(seed: u64, show: bool) -> Result<(), String> {
     let linear = run(seed, &case, "strategy: linear", &folder.path().join("linear"))?;
     let inferred = run(seed, &case, "vars_files: []", &folder.path().join("inferred"))?;
     if show {
-        println!("--- linear\n{:#?}", linear.recap);
-        println!("--- inferred\n{:#?}", inferred.recap);
+        eprintln!("--- linear\n{:#?}", linear.recap);
+        eprintln!("--- inferred\n{:#?}", inferred.recap);
     }
     difference(&linear, &inferred).map_or(Ok(()), Err)
 }

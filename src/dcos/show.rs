@@ -114,10 +114,10 @@ fn alternatives(why: &Impossible) -> Vec<String> {
             interval(gap)
         ));
     }
-    if !why.rejoin.additions.is_empty() {
-        if let Some(last) = why.gaps.last() {
-            found.push(format!("new masters at addresses after {} in byte order", last.address));
-        }
+    if !why.rejoin.additions.is_empty()
+        && let Some(last) = why.gaps.last()
+    {
+        found.push(format!("new masters at addresses after {} in byte order", last.address));
     }
     let times =
         if why.extra == 1 { "1 replacement".to_owned() } else { format!("{} replacements", why.extra) };

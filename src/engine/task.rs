@@ -408,7 +408,7 @@ impl Walker {
             }
         }
         if let Some(name) = &task.register {
-            own.register(Arc::clone(name), data(&registered(&done.result)));
+            own.register(Arc::clone(name), data(registered(&done.result)));
         }
     }
 

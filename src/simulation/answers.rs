@@ -78,7 +78,7 @@ pub(super) fn facts(dice: Dice, host: &str) -> Map<String, Value> {
 }
 
 /// The identity of what a state module works on: the same thing twice is `ok` the second time.
-pub(super) fn subject<'a>(args: &'a Map<String, Value>) -> Option<(&'static str, &'a Value)> {
+pub(super) fn subject(args: &Map<String, Value>) -> Option<(&'static str, &Value)> {
     ["dest", "path", "name", "key", "repo", "src"].into_iter().find_map(|k| Some((k, args.get(k)?)))
 }
 

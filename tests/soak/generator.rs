@@ -310,7 +310,7 @@ impl Generator {
             }
             _ => {
                 more.push(format!("command: do t{number}x \"{{{{ item }}}}\" {words}"));
-                more.push(format!("loop: [a, b, \"{{{{ number }}}}\"]"));
+                more.push("loop: [a, b, \"{{ number }}\"]".to_owned());
                 self.registers(&mut more);
                 self.may_fail(number);
             }
