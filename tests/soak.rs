@@ -7,6 +7,7 @@
 mod generator;
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -78,8 +79,8 @@ fn check(seed: u64, show: bool) -> Result<(), String> {
     let linear = run(seed, &case, "strategy: linear", &folder.path().join("linear"))?;
     let inferred = run(seed, &case, "vars_files: []", &folder.path().join("inferred"))?;
     if show {
-        eprintln!("--- linear\n{:#?}", linear.recap);
-        eprintln!("--- inferred\n{:#?}", inferred.recap);
+        let shown = format!("--- linear\n{:#?}\n--- inferred\n{:#?}", linear.recap, inferred.recap);
+        writeln!(std::io::stderr(), "{shown}").map_err(|e| e.to_string())?;
     }
     difference(&linear, &inferred).map_or(Ok(()), Err)
 }

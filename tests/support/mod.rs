@@ -1,5 +1,7 @@
 //! A project folder and the real binary: what every test of the command line needs.
 
+#![allow(unreachable_pub, dead_code, reason = "each test binary takes this file in and uses what it needs")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -68,7 +70,6 @@ impl Project {
     }
 
     /// Starts it and leaves it running.
-    #[allow(dead_code, reason = "not every test binary starts runs")]
     pub fn start(&self, args: &[&str]) -> Running {
         let child = self
             .command(args)
