@@ -283,6 +283,6 @@ fn a_cluster_is_upgraded_expanded_and_its_masters_replaced_without_a_violation()
         cluster.lab(&["cut", host]);
     }
     cluster
-        .play("replace-master.yml", &[config, "master_out=m19", "master_in=m12", "master_lost=true"])
-        .refused(&["refused: only 0 of 5 masters serve without m19", "dcos-zk restore"]);
+        .play("replace-master.yml", &[config, "master_out=m19", "master_in=m18", "master_lost=true"])
+        .refused(&["of 5 masters serve without m19", "and 3 are needed", "dcos-zk restore"]);
 }
