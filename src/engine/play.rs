@@ -263,7 +263,7 @@ impl PlayRun {
             play_state: Some(Arc::clone(&self.state)),
             role: task.role.as_ref().map(|r| self.role_vars(r)),
             task: task.vars.clone(),
-            include_params: Vec::new(),
+            include_params: task.include_params.clone(),
             environment,
             search: SearchPath { bases },
         });
