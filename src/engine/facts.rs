@@ -43,6 +43,7 @@ pub(super) fn task(play: &Play) -> Option<Arc<Task>> {
         tags: vec!["always".to_owned()],
         settings: Arc::clone(&play.settings),
         vars: Vec::new(),
+        include_params: Vec::new(),
         role: None,
         chain: Vec::new(),
         directory: play.directory.clone(),

@@ -1,6 +1,6 @@
 //! Which handlers a notification names.
 //!
-//! Owns: Ansible's lookup rules: by `listen` topic every handler, by name the one defined last; `role : name` names a
+//! Owns: Ansible's lookup rules: by `listen` topic every handler, by name the first of the last file (a role's, the play's) that has one; `role : name` names a
 //! role's handler. Must not: run them.
 
 use std::sync::{Arc, RwLock};
@@ -46,14 +46,19 @@ impl Handlers {
     ) -> Vec<usize> {
         let list = self.read();
         let mut found = Vec::new();
+        let role = |handler: &Handler| handler.task.role.as_ref().map(|r| r.path.clone());
+        let mut chosen: Option<usize> = None;
         for (at, handler) in list.iter().enumerate().rev() {
+            if chosen.is_some_and(|c| role(&list[c]) != role(handler)) {
+                break;
+            }
             let Some(name) = handler.task.name.as_ref().and_then(render) else { continue };
             let full = handler.task.role.as_ref().map(|r| format!("{} : {name}", r.name));
             if name == notification || full.as_deref() == Some(notification) {
-                found.push(at);
-                break;
+                chosen = Some(at);
             }
         }
+        found.extend(chosen);
         for (at, handler) in list.iter().enumerate() {
             let listens = handler.listen.iter().any(|topic| render(topic).as_deref() == Some(notification));
             if listens && !found.contains(&at) {

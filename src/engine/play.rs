@@ -36,8 +36,10 @@ pub(super) struct PlayRun {
     gone: Mutex<HashSet<Arc<str>>>,
     /// `meta: end_play` was met.
     pub(super) ended: AtomicBool,
-    parts: RwLock<HashMap<TaskPath, Arc<ScopeParts>>>,
-    roles: Mutex<HashMap<usize, Arc<RoleVars>>>,
+    /// By task and role: hosts and items may include one role with other files of variables.
+    parts: RwLock<HashMap<(TaskPath, usize), Arc<ScopeParts>>>,
+    /// By the role's address; the role is kept with it so that no other role gets that address.
+    roles: Mutex<HashMap<usize, (Arc<Role>, Arc<RoleVars>)>>,
     /// Whether an include brings barriers, by its task.
     pub(super) opened: Mutex<HashMap<TaskPath, bool>>,
     barriers: RwLock<HashMap<TaskPath, Option<(BarrierReason, Span)>>>,
@@ -253,9 +255,8 @@ impl PlayRun {
 
     /// What decides a task's variables, made once a task.
     pub(super) fn parts(&self, task: &Task) -> Arc<ScopeParts> {
-        if let Some(parts) =
-            self.parts.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&task.path)
-        {
+        let key = (Arc::clone(&task.path), task.role.as_ref().map_or(0, |r| Arc::as_ptr(r) as usize));
+        if let Some(parts) = self.parts.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&key) {
             return Arc::clone(parts);
         }
         let mut bases = Vec::new();
@@ -276,12 +277,12 @@ impl PlayRun {
             play_state: Some(Arc::clone(&self.state)),
             role: task.role.as_ref().map(|r| self.role_vars(r)),
             task: task.vars.clone(),
-            include_params: Vec::new(),
+            include_params: task.include_params.clone(),
             environment,
             search: SearchPath { bases },
         });
         let mut known = self.parts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Arc::clone(known.entry(Arc::clone(&task.path)).or_insert(parts))
+        Arc::clone(known.entry(key).or_insert(parts))
     }
 
     /// Makes an included role's variables visible to the whole play (`public: true`).
@@ -304,11 +305,11 @@ impl PlayRun {
 
     fn role_vars(&self, role: &Arc<Role>) -> Arc<RoleVars> {
         let key = Arc::as_ptr(role) as usize;
-        if let Some(vars) = lock(&self.roles).get(&key) {
+        if let Some((_, vars)) = lock(&self.roles).get(&key) {
             return Arc::clone(vars);
         }
         let vars = Arc::new(compile_role(role));
-        lock(&self.roles).insert(key, Arc::clone(&vars));
+        lock(&self.roles).insert(key, (Arc::clone(role), Arc::clone(&vars)));
         vars
     }
 

@@ -159,6 +159,9 @@ pub struct Task {
     pub settings: Arc<Settings>,
     /// `vars:` from the outermost block to the task itself; inner wins.
     pub vars: Vec<Arc<Layer>>,
+    /// `vars:` of the `include_tasks` and `include_role` that brought the task in, outermost first; they win over
+    /// `set_fact`.
+    pub include_params: Vec<Arc<Layer>>,
     /// The role the task belongs to.
     pub role: Option<Arc<Role>>,
     /// How the task came here, outermost first: `included from playbooks/provision.yml:31 (role master)`.
@@ -176,6 +179,7 @@ pub struct Inherited {
     pub(super) when: Vec<Condition>,
     pub(super) tags: Vec<String>,
     pub(super) vars: Vec<Arc<Layer>>,
+    pub(super) include_params: Vec<Arc<Layer>>,
     /// A block's `notify`, which its tasks have unless they name their own.
     pub(super) notify: Vec<Node>,
     pub(super) role: Option<Arc<Role>>,

@@ -206,6 +206,7 @@ impl Resolver {
             when: imported.when.clone(),
             tags,
             vars: Vec::new(),
+            include_params: Vec::new(),
             notify: Vec::new(),
             role: None,
             chain: imported.chain.clone(),

@@ -74,7 +74,8 @@ pub(super) fn build(
     let mut tags = context.tags.clone();
     inherit::add_tags(&mut tags, keywords.get("tags"));
     let mut vars = context.vars.clone();
-    vars.extend(keywords.get("vars").and_then(|n| inherit::layer(n, &mut expander.out)));
+    let own_vars = keywords.get("vars").and_then(|n| inherit::layer(n, &mut expander.out));
+    vars.extend(own_vars.clone());
     if !extra.is_empty() {
         vars.push(Arc::new(layer_of(&extra, candidate.name.span)));
     }
@@ -84,7 +85,8 @@ pub(super) fn build(
     };
     let inherited = matches!(action.kind, ActionKind::IncludeTasks | ActionKind::IncludeRole).then(|| {
         // Ansible: an include's own `when`, `tags` and settings decide about the include alone; variables pass on.
-        Arc::new(Inherited { vars: vars.clone(), ..context.clone() })
+        let include_params = context.include_params.iter().cloned().chain(own_vars.clone()).collect();
+        Arc::new(Inherited { vars: vars.clone(), include_params, ..context.clone() })
     });
     if inherited.is_some() {
         for given in keywords.given.iter().filter(|g| !ON_INCLUDES.contains(&g.name)) {
@@ -120,6 +122,7 @@ pub(super) fn build(
         tags,
         settings,
         vars,
+        include_params: context.include_params.clone(),
         role: context.role.clone(),
         chain: context.chain.clone(),
         directory: context.directory.clone(),
@@ -444,6 +447,7 @@ pub(super) fn validation(
         tags,
         settings: Arc::clone(&context.settings),
         vars: context.vars.clone(),
+        include_params: context.include_params.clone(),
         role: context.role.clone(),
         chain: context.chain.clone(),
         directory: context.directory.clone(),
@@ -480,6 +484,7 @@ pub(super) fn flush(span: Span, after: &str, context: &Inherited) -> Item {
         tags: vec!["always".to_owned()],
         settings: Arc::clone(&context.settings),
         vars: Vec::new(),
+        include_params: Vec::new(),
         role: None,
         chain: Vec::new(),
         directory: context.directory.clone(),

@@ -14,7 +14,7 @@ use crate::template::{Scope, Value, Var};
 const VERSION: (u32, u32, u32) = (2, 19, 3);
 
 /// All magic names. Nothing a user writes replaces them, not even extra vars.
-pub(super) const NAMES: [&str; 35] = [
+pub(super) const NAMES: [&str; 36] = [
     "ansible_check_mode",
     "ansible_config_file",
     "ansible_dependent_role_names",
@@ -48,6 +48,7 @@ pub(super) const NAMES: [&str; 35] = [
     "play_hosts",
     "playbook_dir",
     "role_name",
+    "role_names",
     "role_path",
     "vars",
 ];
@@ -111,6 +112,7 @@ fn value(scope: &TaskScope, name: &str) -> Option<Value> {
         | "ansible_play_hosts_all"
         | "ansible_play_batch"
         | "ansible_play_role_names"
+        | "role_names"
         | "ansible_dependent_role_names"
         | "ansible_role_names" => return scope.parts.play_state.as_ref()?.get().get(name),
         _ => return None,
