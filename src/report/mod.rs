@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant};
 
 use crate::journal::{Event, EventKind};
 
@@ -75,24 +76,43 @@ pub(crate) trait Reporter: Send {
     fn on_event(&mut self, event: &Event, context: &Context) -> std::io::Result<()>;
 }
 
+/// Without events for this long, the logs are brought up to date.
+const QUIET: Duration = Duration::from_millis(50);
+/// And this long after the last time in any case.
+const LATEST: Duration = Duration::from_secs(1);
+
+fn flush(logs: &mut Option<HostLogs>, complaints: &mut dyn Write) {
+    if let Some(Err(error)) = logs.as_mut().map(HostLogs::flush) {
+        let _ = writeln!(complaints, "warning: host logs end here: {error}");
+        *logs = None;
+    }
+}
+
 /// Feeds every reporter until the engine drops its end. A reporter that fails is silenced and named at the end: a full
 /// disk under the logs must not end a run.
 pub fn run(events: &Receiver<Arc<Event>>, logs: HostLogs, console: Console, complaints: &mut dyn Write) {
     let mut logs = Some(logs);
     let mut console: Option<Box<dyn Reporter>> = Some(console.into_reporter());
     let mut context = Context::default();
+    let mut written = Instant::now();
     loop {
+        if written.elapsed() > LATEST {
+            flush(&mut logs, complaints);
+            written = Instant::now();
+        }
         let event = match events.try_recv() {
             Ok(event) => event,
             Err(TryRecvError::Disconnected) => break,
-            Err(TryRecvError::Empty) => {
-                if let Some(Err(error)) = logs.as_mut().map(HostLogs::flush) {
-                    let _ = writeln!(complaints, "warning: host logs end here: {error}");
-                    logs = None;
+            Err(TryRecvError::Empty) => match events.recv_timeout(QUIET) {
+                Ok(event) => event,
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    flush(&mut logs, complaints);
+                    written = Instant::now();
+                    let Ok(event) = events.recv() else { break };
+                    event
                 }
-                let Ok(event) = events.recv() else { break };
-                event
-            }
+            },
         };
         if let EventKind::StepStarted { step, name, role, action, .. } = &event.kind {
             let started = Started { name: name.clone(), role: role.clone(), action: Arc::clone(action) };
@@ -114,7 +134,5 @@ pub fn run(events: &Receiver<Arc<Event>>, logs: HostLogs, console: Console, comp
             context.started.remove(step);
         }
     }
-    if let Some(Err(error)) = logs.as_mut().map(HostLogs::flush) {
-        let _ = writeln!(complaints, "warning: host logs are cut short: {error}");
-    }
+    flush(&mut logs, complaints);
 }
