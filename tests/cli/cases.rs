@@ -5,7 +5,7 @@
 //! texts that may be nowhere: not in the outputs, not in the journal, not in a log.
 //! `UPDATE_EXPECT=1 cargo test --test cli` writes what is said today; read the difference before committing it.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::support::{Project, Said};
