@@ -350,8 +350,10 @@ fn check_limit(args: &RunArgs, ready: &setup::Ready) -> Result<(), Trouble> {
         Ok(parsed) => {
             let inventory = ready.store.inventory();
             parsed.check(&inventory, &mut found);
-            let all: Vec<Arc<str>> = inventory.hosts().map(|h| Arc::clone(&h.name)).collect();
-            if !found.has_errors() && !all.is_empty() && parsed.apply(all, &inventory).is_empty() {
+            // This machine can be meant without being listed.
+            let unlisted = ["localhost", "127.0.0.1", "::1"].map(Arc::from);
+            let all: Vec<Arc<str>> = inventory.hosts().map(|h| Arc::clone(&h.name)).chain(unlisted).collect();
+            if !found.has_errors() && parsed.apply(all, &inventory).is_empty() {
                 let text = format!(
                     "error: --limit `{limit}` leaves no host\n  see what there is: dcos-play inventory list"
                 );

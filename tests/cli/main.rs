@@ -2,6 +2,8 @@
 //! times over; nothing needs root or a network.
 
 mod cases;
+mod running;
+#[allow(unreachable_pub, reason = "shared by test binaries of another shape")]
 #[path = "../support/mod.rs"]
 mod support;
 

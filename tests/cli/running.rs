@@ -1,0 +1,68 @@
+//! What a run leaves behind and what stops it: the journal's order, masked secrets, a wrong sudo password, `serial`.
+
+use std::collections::HashSet;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::{outcomes, project};
+
+#[test]
+fn a_step_is_in_the_journal_before_it_acts_and_once_only() {
+    let project = project(
+        "- hosts: web\n  gather_facts: false\n  tasks:\n    - command: echo one\n    - command: echo {{ item }}\n      loop: [a, b]\n    - command: sh -c 'exit 1'\n      ignore_errors: true\n",
+    );
+    let said = project.run(&["run", "play.yml", "-i", "hosts"]);
+    assert_eq!(said.status, 0, "{}{}", said.out, said.err);
+    let text = project.read(".dcos-play/runs/latest/journal.jsonl");
+    let (mut started, mut finished) = (HashSet::new(), HashSet::new());
+    for line in text.lines().skip(1) {
+        let event: serde_json::Value = serde_json::from_str(line).expect("every line is JSON");
+        let step = event["step"].as_u64();
+        match event["event"].as_str() {
+            Some("step_started") => assert!(started.insert(step), "started twice: {line}"),
+            Some("step_finished") => {
+                assert!(started.contains(&step), "finished before it started: {line}");
+                assert!(finished.insert(step), "finished twice: {line}");
+            }
+            _ => {}
+        }
+    }
+    assert_eq!((started.len(), started), (6, finished));
+}
+
+#[test]
+fn serial_lets_a_batch_end_before_the_next_begins() {
+    let project = project(
+        "- hosts: web\n  gather_facts: false\n  serial: 1\n  tasks:\n    - shell: echo {{ inventory_hostname }} one >> trace\n      args: {chdir: \"{{ playbook_dir }}\"}\n    - shell: echo {{ inventory_hostname }} two >> trace\n      args: {chdir: \"{{ playbook_dir }}\"}\n",
+    );
+    let said = project.run(&["run", "play.yml", "-i", "hosts"]);
+    assert_eq!(said.status, 0, "{}{}", said.out, said.err);
+    assert_eq!(project.read("trace"), "h1 one\nh1 two\nh2 one\nh2 two\n");
+    assert_eq!(outcomes(&project, "h2").len(), 2);
+}
+
+#[test]
+fn a_wrong_sudo_password_is_told_as_such_and_is_nowhere() {
+    let project = project("- hosts: h1\n  gather_facts: false\n  become: true\n  tasks: [{ping: }]\n");
+    project.file(
+        "hosts",
+        "h1 ansible_connection=local ansible_become_password=hunter2 ansible_become_user=daemon\n",
+    );
+    // Stands in for sudo: it asks, and takes no password.
+    project.file(
+        "bin/sudo",
+        "#!/bin/sh\nwhile [ $# -gt 0 ]; do\n  case $1 in -p) printf %s \"$2\" >&2 ;; --) break ;; esac\n  shift\ndone\nread -r password\necho 'Sorry, try again.' >&2\necho 'sudo: 1 incorrect password attempt' >&2\nexit 1\n",
+    );
+    let mode = std::fs::Permissions::from_mode(0o755);
+    fs_err::set_permissions(project.path("bin/sudo"), mode).expect("a mode");
+    let path = format!("{}:{}", project.path("bin").display(), std::env::var("PATH").unwrap_or_default());
+    let output = project
+        .command(&["run", "play.yml", "-i", "hosts"])
+        .env("PATH", path)
+        .output()
+        .expect("the binary runs");
+    let out = project.scrub(&String::from_utf8_lossy(&output.stdout));
+    assert!(out.contains("password"), "{out}");
+    assert!(!out.contains("hunter2"), "{out}");
+    assert!(!project.read(".dcos-play/runs/latest/journal.jsonl").contains("hunter2"));
+    assert!(matches!(output.status.code(), Some(2 | 4)), "{out}");
+}
