@@ -165,8 +165,10 @@ fn a_host_lost_in_the_middle_is_told_and_the_next_run_completes() {
     command.env("DCOS_PLAY_RECONNECT", "3");
     let child = command.stdout(std::process::Stdio::piped()).spawn().expect("the run starts");
     let path = cluster.project.path(".dcos-play/runs/latest/journal.jsonl");
-    cluster.project.until("the agent's installer to start", LIMIT, || {
-        journal(&path).iter().any(|e| e["event"] == "host_rebooted" && e["host"] == "agent1")
+    cluster.project.until("the agent's host to work after its reboot", LIMIT, || {
+        journal(&path)
+            .iter()
+            .any(|e| e["event"] == "step_started" && e["host"] == "agent1" && e["name"] == "Install Docker")
     });
     fine(&cluster.run(&["lab", "stop", "-i", "inventory/lab.yml", "agent1", "--hard"]));
     let output = child.wait_with_output().expect("the run ends");

@@ -250,8 +250,16 @@ impl Pool {
         }
     }
 
-    /// Starts a line as the login user or, through sudo, as another; answers the password prompt.
+    /// Starts a line as the login user or, through sudo, as another; a `sudo` that neither asks nor starts is given up.
     async fn login(&self, shell: &Shell, target: &Target, line: &str) -> Result<Login, Fault> {
+        timeout(HELLO_DEADLINE, self.log_in(shell, target, line)).await.unwrap_or_else(|_| {
+            let what = format!("no shell had started on the host after {}s", HELLO_DEADLINE.as_secs());
+            Err(Fault::new(FaultKind::TimedOut, what))
+        })
+    }
+
+    /// Answers the password prompt.
+    async fn log_in(&self, shell: &Shell, target: &Target, line: &str) -> Result<Login, Fault> {
         let Some(escalation) = &target.r#become else {
             return Ok(Login::new(shell.start(line).await?, None));
         };

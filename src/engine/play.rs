@@ -21,6 +21,9 @@ use crate::source::{Node, Span, Yaml};
 use crate::template::{Scope, SearchPath, Templates, Value};
 use crate::vars::{PlayInfo, PlayState, PlayVars, RoleVars, ScopeParts, Store, Table};
 
+/// A role, kept alive because its address is its key, and what it adds to its tasks.
+type CompiledRole = (Arc<Role>, Arc<RoleVars>);
+
 /// Shared by the hosts of a running play.
 pub(super) struct PlayRun {
     pub(super) run: Arc<RunState>,
@@ -39,7 +42,7 @@ pub(super) struct PlayRun {
     /// By task and role: hosts and items may include one role with other files of variables.
     parts: RwLock<HashMap<(TaskPath, usize), Arc<ScopeParts>>>,
     /// By the role's address; the role is kept with it so that no other role gets that address.
-    roles: Mutex<HashMap<usize, (Arc<Role>, Arc<RoleVars>)>>,
+    roles: Mutex<HashMap<usize, CompiledRole>>,
     /// Whether an include brings barriers, by its task.
     pub(super) opened: Mutex<HashMap<TaskPath, bool>>,
     barriers: RwLock<HashMap<TaskPath, Option<(BarrierReason, Span)>>>,

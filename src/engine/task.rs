@@ -294,7 +294,12 @@ impl Walker {
             Box::new(Failure {
                 name: name.clone(),
                 place: run.place(task.span),
-                excerpt: super::excerpt::around(&run.inputs.sources, task),
+                // With `no_log` even the task's own lines may hold the secret.
+                excerpt: if no_log {
+                    String::new()
+                } else {
+                    super::excerpt::around(&run.inputs.sources, task)
+                },
                 chain,
                 ran_as: self.ran_as(task),
             })

@@ -3,7 +3,6 @@
 
 mod cases;
 mod running;
-#[allow(unreachable_pub, reason = "shared by test binaries of another shape")]
 #[path = "../support/mod.rs"]
 mod support;
 
