@@ -18,7 +18,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::modules::{Fault, Host, failed, find};
+use crate::modules::{self, Fault, Host, failed};
 use crate::protocol::{
     self, AgentHello, FrameError, FromAgent, MAX_BLOB, PROTOCOL, StepKey, StepRequest, StepResult, Stream,
     ToAgent, UploadId,
@@ -203,10 +203,6 @@ impl Server {
     }
 
     fn run(self: &Arc<Self>, request: &mut StepRequest, controls: &Controls) -> (StepResult, Vec<u8>) {
-        let Some(entry) = find(&request.module) else {
-            let fault = Fault::new(format!("this agent has no module `{}`", request.module));
-            return (failed(fault), Vec::new());
-        };
         let server = Arc::clone(self);
         let step = request.step.clone();
         let sink = move |stream, bytes: Vec<u8>| server.outbox.output(&step, stream, &bytes);
@@ -217,7 +213,9 @@ impl Server {
             environment: &request.environment,
             runner: &runner,
         };
-        entry.run(std::mem::take(&mut request.args), &host)
+        modules::run(&request.module, std::mem::take(&mut request.args), &host).unwrap_or_else(|| {
+            (failed(Fault::new(format!("this agent has no module `{}`", request.module))), Vec::new())
+        })
     }
 
     /// The uploads of a step leave the waiting list with it.

@@ -15,12 +15,12 @@ impl Catalogue for Known {
     fn find(&self, short: &str) -> Option<Found> {
         super::find(short)
             .map(|action| Found::Controller(action.spec()))
-            .or_else(|| modules::find(short).map(|entry| Found::Module(entry.spec)))
+            .or_else(|| modules::find(short).map(Found::Module))
     }
 
     fn names(&self) -> Vec<&'static str> {
         let mut names = super::names();
-        names.extend(modules::catalogue().iter().map(|entry| entry.spec.name));
+        names.extend(modules::catalogue().iter().map(|spec| spec.name));
         names.sort_unstable();
         names.dedup();
         names

@@ -84,7 +84,7 @@ impl Real {
             environment: &[],
             runner: &runner,
         };
-        dcos_play_agent::modules::find(&call.module).expect("a module").run(call.args, &host)
+        dcos_play_agent::modules::run(&call.module, call.args, &host).expect("a module")
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Uri;
 
 impl Action for Uri {
     fn spec(&self) -> &'static Spec {
-        modules::find("uri").map_or(&WITHOUT, |entry| entry.spec)
+        modules::find("uri").unwrap_or(&WITHOUT)
     }
 
     fn run<'a>(

@@ -100,7 +100,7 @@ async fn a_file_comes_back_whole() {
 
 #[test]
 fn every_option_that_is_passed_on_is_known_on_the_host() {
-    let spec = |name: &str| dcos_play_agent::modules::find(name).expect("a module").spec;
+    let spec = |name: &str| dcos_play_agent::modules::find(name).expect("a module");
     for option in super::copy::FILE_OPTIONS {
         let there =
             spec("copy").option(option.name).unwrap_or_else(|| panic!("copy has no `{}`", option.name));

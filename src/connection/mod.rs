@@ -15,7 +15,6 @@ use serde_json::{Map, Value};
 
 mod bootstrap;
 mod channel;
-pub mod embedded;
 mod pool;
 mod shell;
 

@@ -21,7 +21,6 @@ use super::channel::{Answer, Channel, frame};
 use super::shell::{Shell, Started};
 use super::{
     Become, Call, Content, Fault, FaultKind, OutputSink, RawOutput, Reply, Target, Transport, Via, bootstrap,
-    embedded,
 };
 
 /// How long the agent may take from the start of its shell line to its hello.
@@ -138,7 +137,7 @@ impl Pool {
 
     async fn open_agent(&self, target: &Target) -> Result<Channel, Fault> {
         let shell = self.shell(target).await?;
-        let agent = embedded::agent();
+        let agent = dcos_play_embedded_agent::agent();
         let line = bootstrap::start(agent.hash);
         let first = self.begin(&shell, target, &line).await?;
         let began = match first {
@@ -207,7 +206,7 @@ impl Pool {
     }
 
     async fn install(&self, shell: &Shell, target: &Target, gzip: bool) -> Result<(), Fault> {
-        let agent = embedded::agent();
+        let agent = dcos_play_embedded_agent::agent();
         let line = bootstrap::install(agent.hash, agent.size, gzip);
         let mut login = self.login(shell, target, &line).await?;
         let plain;

@@ -7,7 +7,7 @@ use crate::source::{Node, Spanned, Yaml};
 
 /// The implicit `Gathering Facts` task, or `None` when the agent has no `setup` (never in a real build).
 pub(super) fn task(play: &Play) -> Option<Arc<Task>> {
-    let spec = dcos_play_agent::modules::find("setup")?.spec;
+    let spec = dcos_play_agent::modules::find("setup")?;
     let span = play.gather_facts.as_ref().map_or(play.span, |n| n.span);
     let mut entries = Vec::new();
     for (name, node) in [

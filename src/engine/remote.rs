@@ -123,7 +123,7 @@ impl Remote for StepRemote {
         uploads: Vec<(String, Content)>,
     ) -> BoxFuture<'a, Result<Map<String, Json>, Fault>> {
         let safe = dcos_play_agent::modules::find(module)
-            .is_some_and(|e| e.spec.repeat == dcos_play_agent::options::Repeat::Safe);
+            .is_some_and(|spec| spec.repeat == dcos_play_agent::options::Repeat::Safe);
         async move { Ok(self.send(module, args, uploads, self.check, safe).await?.result) }.boxed()
     }
 

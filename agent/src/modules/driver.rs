@@ -3,7 +3,7 @@
 //! Owns: from raw arguments to the finished result. Must not: know what a module does, or let check mode reach `apply`.
 //! Called by: the agent for each step; the controller for specs and names.
 //!
-//! A new module is a file beside this one, its `mod` line in `mod.rs` and one line in [`CATALOGUE`].
+//! A new module is a file beside this one, its `mod` line in `mod.rs` and one line in the list below.
 
 use serde_json::{Map, Value, json};
 
@@ -15,76 +15,89 @@ use crate::protocol::StepResult;
 /// What stands in a result for the value of a secret option; Ansible's word.
 const HIDDEN: &str = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER";
 
-// One line a module, so that adding one changes one line.
-#[rustfmt::skip]
-static CATALOGUE: &[Entry] = &[
-    entry::<super::apt::Apt>(),
-    entry::<super::dpkg_selections::DpkgSelections>(),
-    entry::<super::locale_gen::LocaleGen>(),
-    entry::<super::alternatives::Alternatives>(),
-    entry::<super::apt_key::AptKey>(),
-    entry::<super::apt_repository::AptRepository>(),
-    entry::<super::authorized_key::AuthorizedKey>(),
-    entry::<super::assemble::Assemble>(),
-    entry::<super::blockinfile::BlockInFile>(),
-    entry::<super::command::Command>(),
-    entry::<super::command::Shell>(),
-    entry::<super::copy::Copy>(),
-    entry::<super::cron::Cron>(),
-    entry::<super::file::File>(),
-    entry::<super::find::Find>(),
-    entry::<super::get_url::GetUrl>(),
-    entry::<super::getent::Getent>(),
-    entry::<super::git::Git>(),
-    entry::<super::group::Group>(),
-    entry::<super::hostname::Hostname>(),
-    entry::<super::ini_file::IniFile>(),
-    entry::<super::iptables::Iptables>(),
-    entry::<super::known_hosts::KnownHosts>(),
-    entry::<super::lineinfile::LineInFile>(),
-    entry::<super::modprobe::Modprobe>(),
-    entry::<super::mount::Mount>(),
-    entry::<super::package::Package>(),
-    entry::<super::package_facts::PackageFacts>(),
-    entry::<super::ping::Ping>(),
-    entry::<super::pip::Pip>(),
-    entry::<super::reboot::Reboot>(),
-    entry::<super::replace::Replace>(),
-    entry::<super::rpm_key::RpmKey>(),
-    entry::<super::selinux::Selinux>(),
-    entry::<super::service::Service>(),
-    entry::<super::service_facts::ServiceFacts>(),
-    entry::<super::setup::Setup>(),
-    entry::<super::slurp::Fetch>(),
-    entry::<super::slurp::Slurp>(),
-    entry::<super::stat::Stat>(),
-    entry::<super::sysctl::Sysctl>(),
-    entry::<super::systemd::Systemd>(),
-    entry::<super::tempfile::Tempfile>(),
-    entry::<super::timezone::Timezone>(),
-    entry::<super::unarchive::Unarchive>(),
-    entry::<super::uri::Uri>(),
-    entry::<super::user::User>(),
-    entry::<super::wait_for::WaitFor>(),
-    entry::<super::yum::Yum>(),
-    entry::<super::yum_repository::YumRepository>(),
-];
+/// Makes the two tables below from one list, so that they can't come apart.
+macro_rules! modules {
+    ($($module:ty,)*) => {
+        static SPECS: &[&Spec] = &[$(const { &<$module as Module>::SPEC },)*];
+        static DRIVES: &[Drive] = &[$(drive::<$module>,)*];
+    };
+}
 
-/// Every module of the agent.
+// The controller reads specs only. That what a module does stands in a table of its own lets the linker leave all of
+// it out of the controller.
+modules! {
+    super::apt::Apt,
+    super::dpkg_selections::DpkgSelections,
+    super::locale_gen::LocaleGen,
+    super::alternatives::Alternatives,
+    super::apt_key::AptKey,
+    super::apt_repository::AptRepository,
+    super::authorized_key::AuthorizedKey,
+    super::assemble::Assemble,
+    super::blockinfile::BlockInFile,
+    super::command::Command,
+    super::command::Shell,
+    super::copy::Copy,
+    super::cron::Cron,
+    super::file::File,
+    super::find::Find,
+    super::get_url::GetUrl,
+    super::getent::Getent,
+    super::git::Git,
+    super::group::Group,
+    super::hostname::Hostname,
+    super::ini_file::IniFile,
+    super::iptables::Iptables,
+    super::known_hosts::KnownHosts,
+    super::lineinfile::LineInFile,
+    super::modprobe::Modprobe,
+    super::mount::Mount,
+    super::package::Package,
+    super::package_facts::PackageFacts,
+    super::ping::Ping,
+    super::pip::Pip,
+    super::reboot::Reboot,
+    super::replace::Replace,
+    super::rpm_key::RpmKey,
+    super::selinux::Selinux,
+    super::service::Service,
+    super::service_facts::ServiceFacts,
+    super::setup::Setup,
+    super::slurp::Fetch,
+    super::slurp::Slurp,
+    super::stat::Stat,
+    super::sysctl::Sysctl,
+    super::systemd::Systemd,
+    super::tempfile::Tempfile,
+    super::timezone::Timezone,
+    super::unarchive::Unarchive,
+    super::uri::Uri,
+    super::user::User,
+    super::wait_for::WaitFor,
+    super::yum::Yum,
+    super::yum_repository::YumRepository,
+}
+
+type Drive = fn(Map<String, Value>, &Host<'_>) -> Result<Outcome, Fault>;
+
+/// The specs of all modules.
 #[must_use]
-pub fn catalogue() -> &'static [Entry] {
-    CATALOGUE
+pub fn catalogue() -> &'static [&'static Spec] {
+    SPECS
 }
 
 /// Finds a module by short name, alias or fully qualified name.
 #[must_use]
-pub fn find(name: &str) -> Option<&'static Entry> {
+pub fn find(name: &str) -> Option<&'static Spec> {
+    position(name).map(|at| SPECS[at])
+}
+
+fn position(name: &str) -> Option<usize> {
     let (collection, short) = match name.rsplit_once('.') {
         Some((collection, short)) => (Some(collection), short),
         None => (None, name),
     };
-    CATALOGUE.iter().find(|entry| {
-        let spec = entry.spec;
+    SPECS.iter().position(|spec| {
         let named = spec.name == short || spec.aliases.contains(&short);
         let there = collection.is_none_or(|c| {
             matches!(c, "ansible.builtin" | "ansible.legacy") || spec.collections.contains(&c)
@@ -93,47 +106,41 @@ pub fn find(name: &str) -> Option<&'static Entry> {
     })
 }
 
-/// A module with its types erased.
-pub struct Entry {
-    pub spec: &'static Spec,
-    drive: fn(Map<String, Value>, &Host<'_>) -> Result<Outcome, Fault>,
+/// Runs a module with raw arguments. Gives the complete result and the bytes that go with it; nothing when there is no
+/// such module.
+#[must_use]
+pub fn run(name: &str, args: Map<String, Value>, host: &Host<'_>) -> Option<(StepResult, Vec<u8>)> {
+    let at = position(name)?;
+    Some(perform(SPECS[at], DRIVES[at], args, host))
 }
 
-const fn entry<M: Module>() -> Entry {
-    Entry { spec: const { &M::SPEC }, drive: drive::<M> }
-}
-
-impl Entry {
-    /// Runs the module with raw arguments. Gives the complete result and the bytes that go with it.
-    #[must_use]
-    pub fn run(&self, args: Map<String, Value>, host: &Host<'_>) -> (StepResult, Vec<u8>) {
-        let args = match self.spec.coerce(args) {
-            Ok(args) => args,
-            Err(faults) => {
-                let msg = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                return (failed(Fault::new(msg)), Vec::new());
-            }
-        };
-        let args = match expanded(self.spec, args, host) {
-            Ok(args) => args,
-            Err(fault) => return (failed(fault), Vec::new()),
-        };
-        let shown = shown(self.spec, &args);
-        let (mut result, blob) = match (self.drive)(args, host) {
-            Ok(outcome) => finished(outcome, host.diff),
-            Err(fault) => (failed(fault), Vec::new()),
-        };
-        for (text, lines) in [("stdout", "stdout_lines"), ("stderr", "stderr_lines")] {
-            if let Some(Value::String(output)) = result.get(text)
-                && !result.contains_key(lines)
-            {
-                let split: Vec<Value> = output.lines().map(Value::from).collect();
-                result.insert(lines.to_owned(), split.into());
-            }
+fn perform(spec: &Spec, drive: Drive, args: Map<String, Value>, host: &Host<'_>) -> (StepResult, Vec<u8>) {
+    let args = match spec.coerce(args) {
+        Ok(args) => args,
+        Err(faults) => {
+            let msg = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            return (failed(Fault::new(msg)), Vec::new());
         }
-        result.insert("invocation".to_owned(), json!({ "module_args": shown }));
-        (result, blob)
+    };
+    let args = match expanded(spec, args, host) {
+        Ok(args) => args,
+        Err(fault) => return (failed(fault), Vec::new()),
+    };
+    let shown = shown(spec, &args);
+    let (mut result, blob) = match drive(args, host) {
+        Ok(outcome) => finished(outcome, host.diff),
+        Err(fault) => (failed(fault), Vec::new()),
+    };
+    for (text, lines) in [("stdout", "stdout_lines"), ("stderr", "stderr_lines")] {
+        if let Some(Value::String(output)) = result.get(text)
+            && !result.contains_key(lines)
+        {
+            let split: Vec<Value> = output.lines().map(Value::from).collect();
+            result.insert(lines.to_owned(), split.into());
+        }
     }
+    result.insert("invocation".to_owned(), json!({ "module_args": shown }));
+    (result, blob)
 }
 
 fn drive<M: Module>(args: Map<String, Value>, host: &Host<'_>) -> Result<Outcome, Fault> {
@@ -248,7 +255,7 @@ mod tests {
         let Value::Object(args) = args else { panic!("a mapping") };
         let runner = Local::new();
         let host = Host { check, diff: true, environment: &[], runner: &runner };
-        Value::Object(entry::<Thing>().run(args, &host).0)
+        Value::Object(perform(&Thing::SPEC, drive::<Thing>, args, &host).0)
     }
 
     #[test]
@@ -271,10 +278,10 @@ mod tests {
     #[test]
     fn names_are_unique_and_found_in_full() {
         let mut names = Vec::new();
-        for entry in catalogue() {
-            names.push(entry.spec.name);
-            names.extend(entry.spec.aliases);
-            assert!(find(&format!("ansible.builtin.{}", entry.spec.name)).is_some());
+        for spec in catalogue() {
+            names.push(spec.name);
+            names.extend(spec.aliases);
+            assert!(find(&format!("ansible.builtin.{}", spec.name)).is_some());
         }
         let count = names.len();
         names.sort_unstable();

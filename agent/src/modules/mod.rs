@@ -65,7 +65,7 @@ pub mod unarchive;
 pub mod uri;
 
 pub(crate) use driver::failed;
-pub use driver::{Entry, catalogue, find};
+pub use driver::{catalogue, find, run};
 
 /// A module: `inspect` reads the host and says what it would change, `apply` makes that change.
 pub trait Module {

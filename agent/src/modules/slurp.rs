@@ -132,7 +132,7 @@ mod tests {
             let Value::Object(args) = json!({"src": dir.at("f"), "offset": offset, "limit": 4}) else {
                 unreachable!()
             };
-            let (result, blob) = find("fetch").expect("known").run(args, &host);
+            let (result, blob) = crate::modules::run("fetch", args, &host).expect("known");
             assert_eq!((blob.as_slice(), &result["eof"]), (piece.as_bytes(), &json!(eof)));
             assert_eq!(result.contains_key("checksum"), offset == 0);
         }
