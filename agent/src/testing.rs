@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
-use crate::modules::{Host, run};
+use crate::modules::{self, Host};
 use crate::runner::Local;
 
 /// A folder that goes when it is dropped.
@@ -44,7 +44,7 @@ pub(crate) fn run(module: &str, args: Value, check: bool) -> Value {
     let Value::Object(args) = args else { panic!("arguments are a mapping") };
     let runner = Local::new();
     let host = Host { check, diff: true, environment: &[], runner: &runner };
-    let (result, _) = run(module, args, &host).expect("a known module");
+    let (result, _) = modules::run(module, args, &host).expect("a known module");
     Value::Object(result)
 }
 
