@@ -22,8 +22,13 @@ pub struct Looks {
 impl Looks {
     /// Follows the definitions of a playbook, and of variables from elsewhere (inventory, command line), to the end.
     pub fn new<'a>(playbook: &'a Playbook, more: impl IntoIterator<Item = (&'a str, &'a Node)>) -> Self {
-        let mut definitions: Vec<(&str, HashSet<String>)> = Vec::new();
-        let mut add = |name: &'a str, node: &Node| {
+        let mut definitions: Vec<(&str, HashSet<&'a str>)> = Vec::new();
+        // Every task of a role has the role's variables: they are read once.
+        let mut seen: HashSet<*const Node> = HashSet::new();
+        let mut add = |name: &'a str, node: &'a Node| {
+            if !seen.insert(std::ptr::from_ref(node)) {
+                return;
+            }
             let mut words = HashSet::new();
             collect(node, &mut words);
             if !words.is_empty() {
@@ -46,7 +51,7 @@ impl Looks {
                 .iter()
                 .filter(|(name, _)| !names.contains_key(*name))
                 .filter_map(|(name, words)| {
-                    words.iter().find_map(|w| names.get(w)).map(|seed| ((*name).to_owned(), *seed))
+                    words.iter().find_map(|w| names.get(*w)).map(|seed| ((*name).to_owned(), *seed))
                 })
                 .collect();
             if found.is_empty() {
@@ -83,11 +88,14 @@ fn each_layer<'a>(play: &'a Play, visit: &mut dyn FnMut(&'a Layer)) {
     for role in &play.roles {
         each_role_layer(role, visit);
     }
+    let mut roles: HashSet<*const Role> = HashSet::new();
     each_task(&play.items, &mut |task| {
         for layer in &task.vars {
             visit(layer);
         }
-        if let Some(role) = &task.role {
+        if let Some(role) = &task.role
+            && roles.insert(std::ptr::from_ref(&**role))
+        {
             each_role_layer(role, visit);
         }
     });
@@ -120,11 +128,9 @@ fn each_task<'a>(items: &'a [Item], visit: &mut dyn FnMut(&'a Task)) {
     }
 }
 
-fn collect(node: &Node, into: &mut HashSet<String>) {
+fn collect<'a>(node: &'a Node, into: &mut HashSet<&'a str>) {
     match &node.value {
-        Yaml::Str(text) if text.contains("{{") || text.contains("{%") => {
-            into.extend(words(text).map(str::to_owned))
-        }
+        Yaml::Str(text) if text.contains("{{") || text.contains("{%") => into.extend(words(text)),
         Yaml::Seq(items) => items.iter().for_each(|n| collect(n, into)),
         Yaml::Map(map) => map.entries.iter().for_each(|e| {
             collect(&e.key, into);

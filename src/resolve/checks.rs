@@ -1,6 +1,5 @@
 //! Checks that need the whole playbook: handler names, templates, variable names.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::plays::Made;
@@ -78,7 +77,7 @@ fn listed(names: &[String]) -> String {
 }
 
 /// Every template and condition of the playbook: syntax, filters, and names that nothing defines.
-pub(super) fn templates(resolver: &Resolver, path: &Path, made: &[Made], out: &mut Diagnostics) {
+pub(super) fn templates(resolver: &Resolver, made: &[Made], out: &mut Diagnostics) {
     let mut walk = names::Walk::new(resolver);
     for made in made {
         let play = &made.play;
@@ -97,5 +96,5 @@ pub(super) fn templates(resolver: &Resolver, path: &Path, made: &[Made], out: &m
             }
         }
     }
-    walk.finish(path, out);
+    walk.finish(out);
 }

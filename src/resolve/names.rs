@@ -6,6 +6,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+
 use super::{ActionKind, Condition, Play, Resolver, Role, Settings, Task, roles};
 use crate::source::{Diagnostic, Diagnostics, Node, Span, Yaml, nearest};
 use crate::vars::Layer;
@@ -67,6 +69,8 @@ pub(super) struct Walk<'r> {
     resolver: &'r Resolver,
     defined: HashMap<Arc<str>, Option<Span>>,
     read: Vec<(String, Span)>,
+    /// Names whose absence some template allows for.
+    optional: HashSet<String>,
     seen: HashSet<Span>,
     seen_layers: HashSet<(u32, u32, u32)>,
     folders: HashSet<PathBuf>,
@@ -84,6 +88,7 @@ impl<'r> Walk<'r> {
             resolver,
             defined: HashMap::new(),
             read: Vec::new(),
+            optional: HashSet::new(),
             seen: HashSet::new(),
             seen_layers: HashSet::new(),
             folders: HashSet::new(),
@@ -507,9 +512,13 @@ impl<'r> Walk<'r> {
         let sources = self.resolver.sources();
         match checked {
             Ok(refs) => {
-                for name in refs.names.into_iter().filter(|n| !n.guarded) {
-                    let at = sources.inside(span, text, name.at);
-                    self.read.push((name.name, at));
+                for name in refs.names {
+                    if name.guarded {
+                        self.optional.insert(name.name);
+                    } else {
+                        let at = sources.inside(span, text, name.at);
+                        self.read.push((name.name, at));
+                    }
                 }
             }
             Err(fault) => {
@@ -524,28 +533,37 @@ impl<'r> Walk<'r> {
         }
     }
 
-    /// Names that were read and that nothing defines: warnings, since inventories and facts can still bring them.
-    pub(super) fn finish(self, playbook: &Path, out: &mut Diagnostics) {
+    /// Names that were read and that nothing defines: warnings, since inventories and facts can still bring them. One
+    /// for each name, at its first place. A name that is asked for somewhere (`is defined`, `default`) is known to
+    /// come with `-e` or not at all.
+    pub(super) fn finish(self, out: &mut Diagnostics) {
         if self.open {
             return;
         }
-        let _ = playbook;
         let known = |name: &str| {
             self.defined.contains_key(name)
                 || MAGIC.contains(&name)
                 || comes_from_outside(name)
                 || (self.resolver.setup.known_variables)(name)
         };
+        let mut unknown: IndexMap<&str, (Span, usize)> = IndexMap::new();
         for (name, at) in &self.read {
-            if known(name) {
+            if self.optional.contains(name) || (!unknown.contains_key(&**name) && known(name)) {
                 continue;
             }
-            let finding =
-                Diagnostic::warning("undefined-variable", format!("`{name}` is not defined anywhere"), *at);
-            // The nearest of equals by name, so that the text does not depend on a hash.
-            let mut names: Vec<&str> = self.defined.keys().map(|k| &**k).collect();
-            names.sort_unstable();
-            out.push(match nearest(name, names) {
+            unknown.entry(name).or_insert((*at, 0)).1 += 1;
+        }
+        // The nearest of equals by name, so that the text does not depend on a hash.
+        let mut names: Vec<&str> = self.defined.keys().map(|k| &**k).collect();
+        names.sort_unstable();
+        for (name, (at, places)) in unknown {
+            let more = match places {
+                1 => String::new(),
+                n => format!(", here and in {} more places", n - 1),
+            };
+            let text = format!("`{name}` is not defined anywhere{more}");
+            let finding = Diagnostic::warning("undefined-variable", text, at);
+            out.push(match nearest(name, names.iter().copied()) {
                 Some(near) => {
                     let place = self.defined.get(near).copied().flatten();
                     finding.label(match place {

@@ -50,7 +50,7 @@ impl Resolver {
         check_ids(&made, &mut out);
         check_needs(&made, &mut out);
         checks::handlers(&made, &mut out);
-        checks::templates(self, &path, &made, &mut out);
+        checks::templates(self, &made, &mut out);
         out.sort();
         let plays =
             made.into_iter().enumerate().map(|(index, made)| Arc::new(Play { index, ..made.play })).collect();

@@ -3,7 +3,8 @@
 /// The closest of `names` to what was written, if any is close enough to be a slip of the fingers.
 pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = written.to_lowercase();
-    let allowed = match written.chars().count() {
+    let length = written.chars().count();
+    let allowed = match length {
         0..=2 => return None,
         3..=4 => 1,
         5..=8 => 2,
@@ -11,7 +12,7 @@ pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> O
     };
     names
         .into_iter()
-        .filter(|name| *name != written)
+        .filter(|name| *name != written && name.chars().count().abs_diff(length) <= allowed)
         .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
         .filter(|(distance, _)| *distance <= allowed)
         .min()
