@@ -8,6 +8,7 @@ pub mod common;
 pub mod inventory;
 pub mod lab;
 pub mod lint;
+mod listing;
 pub mod masters;
 pub mod plan;
 pub mod report;

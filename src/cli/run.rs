@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use tokio::sync::watch;
 
 use super::common::{self, InventoryFlags, VariableFlags};
+use super::listing::{self, Shown};
 use super::setup::{self, Wanted};
 use super::{Trouble, lab};
 use crate::connection::{Pool, PoolSettings};
@@ -70,6 +71,27 @@ pub struct RunArgs {
     /// Hosts working at once
     #[arg(short, long, default_value_t = 64, env = "ANSIBLE_FORKS", value_parser = clap::value_parser!(u32).range(1..))]
     pub forks: u32,
+    /// List what would run, tasks of dynamic includes aside; run nothing
+    #[arg(long)]
+    pub list_tasks: bool,
+    /// List all tags; run nothing
+    #[arg(long)]
+    pub list_tags: bool,
+    /// List the hosts of each play; run nothing
+    #[arg(long)]
+    pub list_hosts: bool,
+    /// Only check the playbooks; run nothing
+    #[arg(long)]
+    pub syntax_check: bool,
+    /// Start at the task of this name, which may be a wildcard
+    #[arg(long, value_name = "NAME", conflicts_with = "resume")]
+    pub start_at_task: Option<String>,
+    /// Ask before each task whether to run it
+    #[arg(long)]
+    pub step: bool,
+    /// Forget facts of earlier runs: with --resume they are gathered again
+    #[arg(long)]
+    pub flush_cache: bool,
     /// Run notified handlers even when a task failed
     #[arg(long)]
     pub force_handlers: bool,
@@ -147,6 +169,17 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
         },
     };
     let ready = setup::prepare(&wanted)?;
+    let shown = Shown { tasks: args.list_tasks, tags: args.list_tags, hosts: args.list_hosts };
+    if shown.any() || args.syntax_check {
+        warn(&ready)?;
+        check_limit(args, &ready)?;
+        listing::print(&ready, args, shown, &mut std::io::stdout().lock())?;
+        return Ok(crate::exit::FINE);
+    }
+    let start_at = match &args.start_at_task {
+        Some(name) => Some(listing::find_start(&ready, args, name)?),
+        None => None,
+    };
     let earlier = earlier_run(args)?;
     check_limit(args, &ready)?;
     boot_labs(&ready.labs)?;
@@ -161,7 +194,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
     let _hosts = claim(args, &ready, &folder)?;
     let shown_folder = format!(".dcos-play/runs/{}", folder.id);
     let terminal =
-        args.output == Output::Auto && std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
+        // Questions and a screen that redraws itself don't go together.
+        args.output == Output::Auto && !args.step && std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
     let command = masked_command(&ready.masks);
     let settings = Settings {
         page: Some(format!("{shown_folder}/report.html")),
@@ -178,12 +212,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
         _ if terminal => Console::Terminal(Terminal::new(settings.clone())),
         _ => Console::Plain(Plain::new(Box::new(std::io::stdout()), settings.clone())),
     };
-    {
-        let mut err = std::io::stderr().lock();
-        for warning in ready.warnings.list.iter().filter(|d| setup::is_warning(d)) {
-            writeln!(err, "{}", warning.render(&ready.sources))?;
-        }
-    }
+    warn(&ready)?;
     let (reports, events) = mpsc::sync_channel(engine::REPORTS_AHEAD);
     let logs = HostLogs::new(folder.clone());
     let reporter = std::thread::Builder::new()
@@ -222,6 +251,9 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
             skip_tags: args.skip_tags.clone(),
             limit: args.inventory.limit.clone(),
             force_handlers: args.force_handlers,
+            start_at,
+            step: args.step,
+            flush_cache: args.flush_cache,
             task_timeout: (args.task_timeout > 0).then(|| Duration::from_secs(args.task_timeout)),
             connection: ConnectionDefaults {
                 connection: args.connection.clone(),
@@ -294,6 +326,15 @@ fn write_page(folder: &RunFolder) -> Result<(), Trouble> {
         writeln!(err, "note: a long run; `dcos-play report {}` writes its report.html", folder.id)?;
     } else if let Err(error) = page::write(folder, None) {
         writeln!(err, "warning: {}", common::with_causes(&error))?;
+    }
+    Ok(())
+}
+
+/// Shows the warnings about the playbooks.
+fn warn(ready: &setup::Ready) -> Result<(), Trouble> {
+    let mut err = std::io::stderr().lock();
+    for warning in ready.warnings.list.iter().filter(|d| setup::is_warning(d)) {
+        writeln!(err, "{}", warning.render(&ready.sources))?;
     }
     Ok(())
 }

@@ -28,6 +28,8 @@ pub(super) struct Ready {
     pub(super) templates: Arc<Templates>,
     pub(super) resolver: Arc<Resolver>,
     pub(super) playbook: Playbook,
+    /// How many plays each given playbook has.
+    pub(super) counts: Vec<usize>,
     pub(super) plan: Plan,
     /// Labs that the inventory lists; whoever runs something boots them.
     pub(super) labs: Vec<LabSpec>,
@@ -127,6 +129,7 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
     };
     let resolver = Arc::new(Resolver::new(setup));
     let mut plays = Vec::new();
+    let mut counts = Vec::new();
     for path in wanted.playbooks {
         if !path.exists() {
             let near = nearest_playbook(path);
@@ -138,6 +141,7 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
         }
         let resolution = resolver.resolve(path);
         found.extend(resolution.findings);
+        counts.push(resolution.playbook.plays.len());
         plays.extend(resolution.playbook.plays);
     }
     let playbook = Playbook { path: std::path::absolute(first)?, plays: renumbered(plays) };
@@ -161,6 +165,7 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
             templates,
             resolver,
             playbook,
+            counts,
             plan,
             labs: labs.labs(),
             warnings: found,

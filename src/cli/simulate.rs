@@ -173,6 +173,9 @@ fn options(wanted: &Rehearsal) -> Result<Options, Trouble> {
         skip_tags: wanted.skip_tags.clone(),
         limit: wanted.inventory.limit.clone(),
         force_handlers: false,
+        start_at: None,
+        step: false,
+        flush_cache: false,
         task_timeout: None,
         connection: ConnectionDefaults {
             connect_timeout: Duration::from_secs(10),

@@ -137,6 +137,12 @@ async fn run_plays(state: &Arc<RunState>) -> Option<String> {
         let by_host: Vec<usize> = by_host.into_iter().map(|(other, _)| other).collect();
         let (state, play, stop) = (Arc::clone(state), Arc::clone(play), Arc::clone(&stop));
         running.spawn(async move {
+            if state.inputs.options.start_at.as_ref().is_some_and(|(first, _)| at < *first) {
+                let why = NotRun::BeforeStart;
+                state.tell(EventKind::PlayNotRun { play: play.index, name: play.name.clone(), why });
+                state.progress[at].ends(None);
+                return None;
+            }
             let mut nobody = None;
             for (other, _) in whole {
                 let lost = state.progress[other].until_over().await;

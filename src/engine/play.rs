@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use futures::future::join_all;
 
 use super::handlers::Handlers;
-use super::line::{Line, Stops};
+use super::line::{Line, Position, Stops};
 use super::state::{Lost, RunState, lock};
 use super::walk::Walker;
 use crate::inventory::{Limit, Pattern, Selection};
@@ -53,6 +53,8 @@ pub(super) struct Batch {
     pub(super) hosts: Vec<Arc<str>>,
     pub(super) line: Line,
     pub(super) stops: Arc<Stops>,
+    /// `--step`: what was answered, by the place of the task.
+    pub(super) answers: tokio::sync::Mutex<HashMap<Position, bool>>,
 }
 
 /// Who is left when a play is over; a play that needs it is not run when nobody is.
@@ -218,7 +220,12 @@ impl PlayRun {
     /// Runs one batch; true when no host of it is left.
     async fn batch(self: &Arc<Self>, hosts: Vec<Arc<str>>) -> bool {
         let stops = Arc::new(Stops { play: Arc::clone(&self.state), ..Stops::default() });
-        let batch = Arc::new(Batch { line: Line::new(hosts.len(), Arc::clone(&stops)), hosts, stops });
+        let batch = Arc::new(Batch {
+            line: Line::new(hosts.len(), Arc::clone(&stops)),
+            hosts,
+            stops,
+            answers: tokio::sync::Mutex::default(),
+        });
         self.refresh_info(&batch);
         let walks = batch.hosts.iter().enumerate().map(|(index, host)| {
             let walker = Walker::new(Arc::clone(self), Arc::clone(&batch), index, Arc::clone(host));
@@ -323,6 +330,9 @@ impl PlayRun {
             self.barriers.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&task.path)
         {
             return known.clone();
+        }
+        if self.run.inputs.options.step {
+            return Some((BarrierReason::Play { keyword: "--step" }, self.play.span));
         }
         let barrier = barrier_of(&self.play, task, &self.run.inputs.plan.looks).or_else(|| {
             let looks = &self.run.inputs.plan.looks;

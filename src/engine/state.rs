@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::actions::Clock;
 use crate::connection::Transport;
 use crate::journal::{CancelReason, Event, EventKind, Journal, Place, StepId, Totals};
 use crate::plan::Plan;
-use crate::resolve::{Playbook, Resolver};
+use crate::resolve::{Playbook, Resolver, TaskPath};
 use crate::source::{Sources, Span};
 use crate::template::{Templates, VaultOpener};
 use crate::vars::Store;
@@ -39,6 +39,12 @@ pub struct Options {
     /// `--limit`, already parsed into a pattern text.
     pub limit: Option<String>,
     pub force_handlers: bool,
+    /// `--start-at-task`: the position of its play, and the task. Plays and tasks before it are left out.
+    pub start_at: Option<(usize, TaskPath)>,
+    /// `--step`: ask before each task.
+    pub step: bool,
+    /// `--flush-cache`: a resumed run gathers facts anew.
+    pub flush_cache: bool,
     /// `task_timeout` for tasks that say none.
     pub task_timeout: Option<Duration>,
     pub connection: ConnectionDefaults,
@@ -137,6 +143,8 @@ pub(super) struct RunState {
     broken: watch::Sender<bool>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) frontier: Frontier,
+    /// `--step`: the user said to go on without asking.
+    pub(super) step_on: AtomicBool,
     /// One for each play.
     pub(super) progress: Vec<Progress>,
     /// By the run's clock.
@@ -236,6 +244,7 @@ impl RunState {
             began: edges.clock.now(),
             clock: edges.clock,
             frontier: Frontier::default(),
+            step_on: AtomicBool::new(false),
             progress: inputs.playbook.plays.iter().map(|_| Progress::default()).collect(),
             lost: Mutex::default(),
             now: edges.now,

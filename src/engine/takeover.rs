@@ -48,6 +48,7 @@ impl Walker {
         let past = run.frontier.has(&self.host);
         match way(Some(resume), past, &self.host, &task.path, nth) {
             Way::Run => {}
+            _ if run.inputs.options.flush_cache && gathers(task) => {}
             _ if ALWAYS_RUN.contains(&&*task.action.name) => {}
             Way::RunOnly if resume.explain => {
                 self.depart(task, scope, "its result was not kept (no_log or a secret)")
@@ -170,6 +171,10 @@ impl Walker {
         let key = format!("{}/{}/{step}/0/1/0", resume.history.run, self.host);
         Journaled::Run(Mode { collect: task.loop_.is_none().then_some(key), repeat })
     }
+}
+
+fn gathers(task: &Task) -> bool {
+    matches!(&*task.action.name, "setup" | "gather_facts")
 }
 
 /// What a recorded result leaves behind besides the registered variable.

@@ -68,13 +68,17 @@ pub(super) struct Walker {
     pub(super) info: Option<Arc<PlayInfo>>,
     /// How often each task was met: a resumed run looks for the same time in the journal.
     pub(super) met: HashMap<TaskPath, usize>,
+    /// False until the task that `--start-at-task` names is met.
+    started: bool,
     /// Variables above all others: `ansible_failed_task` in a rescue, an include's loop variables.
     pub(super) locals: Vec<(Arc<str>, Var)>,
 }
 
 impl Walker {
     pub(super) fn new(playing: Arc<PlayRun>, batch: Arc<Batch>, index: usize, host: Arc<str>) -> Self {
+        let start = playing.run.inputs.options.start_at.as_ref();
         Self {
+            started: start.is_none_or(|(play, _)| playing.play.index != *play),
             playing,
             batch,
             index,
@@ -223,6 +227,13 @@ impl Walker {
             return Flow::Left(left);
         }
         let options = &self.playing.run.inputs.options;
+        if !self.started {
+            self.started = options.start_at.as_ref().is_some_and(|(_, path)| *path == task.path);
+            if !self.started {
+                self.batch.line.advance(self.index, at);
+                return Flow::Next;
+            }
+        }
         let implicit_flush = matches!(task.action.kind, ActionKind::Meta(Meta::FlushHandlers));
         if !implicit_flush && !selected(&task.tags, &options.tags, &options.skip_tags) {
             self.batch.line.advance(self.index, at);
@@ -268,6 +279,9 @@ impl Walker {
                 Some(group)
             }
         };
+        if !matches!(task.action.kind, ActionKind::Meta(_)) && !self.is_wanted(task, at).await {
+            return Flow::Next;
+        }
         match task.action.kind {
             ActionKind::Meta(meta) => self.meta(task, meta, at).await,
             ActionKind::IncludeTasks | ActionKind::IncludeRole => self.include(task, at).await,
@@ -405,7 +419,40 @@ impl Walker {
                 Err(error) => return self.fail_outright(&task, &error.to_string()),
             }
         }
-        self.task(&task, at).await
+        // Facts belong to the play, not to a place in it.
+        let started = std::mem::replace(&mut self.started, true);
+        let flow = self.task(&task, at).await;
+        self.started = started;
+        flow
+    }
+
+    /// `--step`: asks once for all hosts of the batch whether they are to do a task.
+    async fn is_wanted(&self, task: &Task, at: &[u32]) -> bool {
+        let run = &self.playing.run;
+        if !run.inputs.options.step || run.step_on.load(Ordering::Acquire) {
+            return true;
+        }
+        // Who comes first asks, the others wait for the answer.
+        let mut answers = self.batch.answers.lock().await;
+        if let Some(answer) = answers.get(at) {
+            return *answer;
+        }
+        if run.step_on.load(Ordering::Acquire) {
+            return true;
+        }
+        let name = self.title(task, &self.scope(task));
+        let role = task.role.as_ref().map(|r| format!("{} : ", r.name)).unwrap_or_default();
+        let question = format!("Perform task: TASK: {role}{name} (N)o/(y)es/(c)ontinue");
+        let asked = tokio::task::spawn_blocking(move || crate::ask::line(&question, None, false)).await;
+        // Nobody there to answer means no, as an empty line does.
+        let answer = asked.ok().and_then(Result::ok).unwrap_or_default().to_lowercase();
+        let go_on = matches!(answer.as_str(), "c" | "continue");
+        if go_on {
+            run.step_on.store(true, Ordering::Release);
+        }
+        let wanted = go_on || matches!(answer.as_str(), "y" | "yes");
+        answers.insert(at.to_vec(), wanted);
+        wanted
     }
 }
 

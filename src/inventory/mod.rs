@@ -20,7 +20,7 @@ mod yaml;
 
 pub use load::{Request, load, load_playbook_vars};
 pub use model::{Group, GroupHosts, GroupLoop, Host, HostTables, Inventory, LOCALHOST};
-pub use pattern::near;
 pub use pattern::{Limit, Pattern, PatternError, Selection};
+pub use pattern::{fits_wildcard, near};
 pub use plugin::{PluginGroup, PluginInventory, Plugins};
 pub use runtime::NewHost;

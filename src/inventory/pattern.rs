@@ -279,6 +279,12 @@ fn split_subscript(text: &str) -> (&str, Option<Subscript>) {
     }
 }
 
+/// True when a text is what a shell wildcard describes, from its start to its end.
+#[must_use]
+pub fn fits_wildcard(text: &str, pattern: &str) -> bool {
+    Regex::new(&wildcard(pattern)).is_ok_and(|regex| regex.is_match(text).unwrap_or(false))
+}
+
 /// A shell wildcard as a regular expression over the whole name.
 fn wildcard(text: &str) -> String {
     let mut out = String::from(r"(?s)\A");

@@ -223,8 +223,15 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum NotRun {
-    NoHosts { pattern: String },
-    HostsLost { needs: String, hosts: Vec<Arc<str>> },
+    NoHosts {
+        pattern: String,
+    },
+    /// `--start-at-task` names a task of a later play.
+    BeforeStart,
+    HostsLost {
+        needs: String,
+        hosts: Vec<Arc<str>>,
+    },
     Cancelled,
 }
 

@@ -52,6 +52,7 @@ impl std::fmt::Display for BarrierReason {
             Self::Meta { action } => write!(f, "`meta: {action}` acts on all hosts"),
             Self::DynamicInclude => f.write_str("the included file is only known at run time"),
             Self::After => f.write_str("a task before it looks at other hosts or acts on them"),
+            Self::Play { keyword: "--step" } => f.write_str("`--step` asks once for all hosts"),
             Self::Play { keyword } => write!(f, "the play says `{keyword}`"),
         }
     }
@@ -62,7 +63,10 @@ impl BarrierReason {
     /// looks at. Where a play has barriers everywhere, the next one does it.
     #[must_use]
     pub fn fences(&self) -> bool {
-        !matches!(self, Self::Play { keyword: "strategy: linear" | "max_fail_percentage" } | Self::After)
+        !matches!(
+            self,
+            Self::Play { keyword: "strategy: linear" | "max_fail_percentage" | "--step" } | Self::After
+        )
     }
 }
 

@@ -193,6 +193,7 @@ pub(super) fn why_not(name: &str, why: &NotRun) -> String {
         NotRun::HostsLost { needs, hosts } => {
             format!("{name}: needs {needs}, where {} failed", hosts.join(", "))
         }
+        NotRun::BeforeStart => format!("{name}: it is before the task to start at"),
         NotRun::Cancelled => format!("{name}: the run was cancelled"),
     }
 }

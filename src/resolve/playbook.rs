@@ -26,6 +26,8 @@ pub struct Play {
     pub name: String,
     pub id: String,
     pub phase: Option<String>,
+    /// The play's own tags and those of the imports that brought it in; its tasks have them too.
+    pub tags: Vec<String>,
     /// `None`: after the play before it. `Some([])`: at once.
     pub needs: Option<Vec<Need>>,
     pub hosts: Node,
@@ -170,6 +172,16 @@ pub struct Task {
     pub directory: PathBuf,
     /// For `include_tasks` and `include_role`: what the included tasks inherit, used by [`super::Resolver`].
     pub inherited: Option<Arc<Inherited>>,
+}
+
+impl Task {
+    /// True for a `meta: flush_handlers` that nobody wrote: the one after each section of a play.
+    #[must_use]
+    pub fn is_implicit_flush(&self) -> bool {
+        matches!(self.action.kind, ActionKind::Meta(Meta::FlushHandlers))
+            && self.name.is_none()
+            && self.path.contains("/flush_handlers after ")
+    }
 }
 
 /// What tasks take over from everything around them. Opaque outside of this stage.

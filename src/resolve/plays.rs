@@ -204,7 +204,7 @@ impl Resolver {
         let context = Inherited {
             settings: Arc::clone(&settings),
             when: imported.when.clone(),
-            tags,
+            tags: tags.clone(),
             vars: Vec::new(),
             include_params: Vec::new(),
             notify: Vec::new(),
@@ -250,6 +250,7 @@ impl Resolver {
                 name,
                 id,
                 phase: keywords.get("phase").and_then(Node::scalar_text),
+                tags,
                 needs: needs(keywords, out),
                 order: order(keywords, out),
                 strategy: strategy(keywords, out),

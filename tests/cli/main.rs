@@ -2,6 +2,7 @@
 //! times over; nothing needs root or a network.
 
 mod cases;
+mod pace;
 mod running;
 #[path = "../support/mod.rs"]
 mod support;
