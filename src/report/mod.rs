@@ -15,6 +15,7 @@ mod console;
 mod failure;
 mod host_log;
 mod json;
+pub mod junit;
 pub mod page;
 mod plain;
 mod recap;
