@@ -21,6 +21,7 @@ if ((status)); then
     say "  make demo"
 else
     say "The cluster serves. What to look at next:"
+    say "  .dcos-play/runs/latest/report.html                       # the whole run, in a browser"
     say "  ls .dcos-play/runs/latest/hosts/                         # one log a host, with times and places in the roles"
     say "  ${sudo}./dcos-play lab status"
     say "  ${sudo}./dcos-play lab ssh master1                             # look around as root"

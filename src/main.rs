@@ -4,7 +4,9 @@ use std::io::{Write as _, stderr, stdout};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use dcos_play::cli::{Arguments, Command, Trouble, inventory, lab, lint, masters, plan, run, simulate};
+use dcos_play::cli::{
+    Arguments, Command, Trouble, inventory, lab, lint, masters, plan, report, run, simulate,
+};
 use dcos_play::connection::answer_askpass;
 use dcos_play::exit;
 
@@ -36,6 +38,7 @@ fn dispatch(command: &Command) -> Result<u8, Trouble> {
         Command::Run(args) => run::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Lint(args) => lint::run(args, &mut stdout()),
+        Command::Report(args) => report::run(args, &mut stdout()),
         Command::Plan(args) => plan::run(args, &mut stdout()),
         Command::Inventory(args) => inventory::run(args, &mut stdout()),
         Command::Lab(args) => lab::run(args, &mut stdout()).map_err(Trouble::from),

@@ -49,6 +49,7 @@ fn measure(hosts: u64) -> bool {
     let (reports, events) = mpsc::sync_channel(REPORTS_AHEAD);
     let settings = Settings {
         folder: "run".to_owned(),
+        page: None,
         again: String::new(),
         verbosity: 0,
         diff: false,

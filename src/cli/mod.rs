@@ -11,6 +11,7 @@ pub mod lint;
 mod listing;
 pub mod masters;
 pub mod plan;
+pub mod report;
 pub mod run;
 mod setup;
 pub mod simulate;
@@ -34,6 +35,8 @@ pub enum Command {
     Lint(lint::LintArgs),
     /// Show what would run, in which order, and why something waits
     Plan(plan::PlanArgs),
+    /// Write the page that shows a run: report.html
+    Report(report::ReportArgs),
     /// Show the inventory
     Inventory(inventory::InventoryArgs),
     /// Real hosts on this machine, for rehearsal and tests

@@ -19,7 +19,7 @@ use crate::engine::{self, ConnectionDefaults, Edges, Inputs, Interrupted, Option
 use crate::inventory::Limit;
 use crate::journal::{FORMAT, Header, History, HostsLock, Journal, RunFolder};
 use crate::lab::{Lab, LabDirs, LabSpec};
-use crate::report::{Console, HostLogs, Json, Plain, Settings, Terminal};
+use crate::report::{Console, HostLogs, Json, Plain, Settings, Terminal, page};
 use crate::source::Diagnostics;
 use crate::vars::RunInfo;
 use crate::vars::secrets::Secret;
@@ -198,6 +198,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
         args.output == Output::Auto && !args.step && std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
     let command = masked_command(&ready.masks);
     let settings = Settings {
+        page: Some(format!("{shown_folder}/report.html")),
         folder: shown_folder,
         again: again(&command),
         verbosity: args.verbose,
@@ -300,6 +301,9 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
     // Workers of hosts that never answer must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(200));
     let _ = reporter.join();
+    if !args.explain {
+        write_page(&folder)?;
+    }
     if args.explain {
         let mut out = std::io::stdout().lock();
         for (host, what) in &ended.departures {
@@ -313,6 +317,17 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
         writeln!(std::io::stderr(), "error: {fault}")?;
     }
     Ok(engine::exit_code(&ended))
+}
+
+/// The run's page. The run is over: a page that cannot be written is worth a warning, no more.
+fn write_page(folder: &RunFolder) -> Result<(), Trouble> {
+    let mut err = std::io::stderr();
+    if !page::wanted(folder) {
+        writeln!(err, "note: a long run; `dcos-play report {}` writes its report.html", folder.id)?;
+    } else if let Err(error) = page::write(folder, None) {
+        writeln!(err, "warning: {}", common::with_causes(&error))?;
+    }
+    Ok(())
 }
 
 /// Shows the warnings about the playbooks.

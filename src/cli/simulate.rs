@@ -17,7 +17,7 @@ use super::common::{self, InventoryFlags, VariableFlags};
 use super::setup::{self, Wanted};
 use crate::engine::{self, ConnectionDefaults, Edges, Ended, Inputs, Options};
 use crate::journal::{Event, FORMAT, Header, Journal, RunFolder, RunId};
-use crate::report::{Console, HostLogs, Plain, Settings};
+use crate::report::{Console, HostLogs, Plain, Settings, page};
 use crate::simulation::{EPOCH_MS, Faults, Fleet, SimulatedTransport, VirtualClock};
 use crate::vars::{RunInfo, Store};
 
@@ -220,6 +220,7 @@ pub fn run(args: &SimulateArgs) -> Result<u8, Trouble> {
     let folder = RunFolder { id: RunId("simulated".to_owned()), path: place };
     let settings = Settings {
         folder: args.keep.as_ref().map_or_else(|| "not kept".to_owned(), |p| p.display().to_string()),
+        page: args.keep.as_ref().map(|p| p.join("report.html").display().to_string()),
         again: "dcos-play simulate ...".to_owned(),
         verbosity: args.verbose,
         diff: false,
@@ -246,6 +247,9 @@ pub fn run(args: &SimulateArgs) -> Result<u8, Trouble> {
     };
     let rehearsed = rehearse(&wanted, &folder, reports)?;
     let _ = reporter.join();
+    if args.keep.is_some() {
+        page::write(&folder, None)?;
+    }
     if let Some(fault) = &rehearsed.ended.fault {
         writeln!(std::io::stderr(), "error: {fault}")?;
     }

@@ -136,6 +136,7 @@ pub(super) async fn run_play(
         phase: play.phase.clone(),
         hosts: hosts.clone(),
         place: run.place(play.span),
+        after: inputs.plan.plays[play.index].after.iter().map(|(other, _)| *other).collect(),
     });
     run.progress[play.index].starts(&hosts);
     for host in &hosts {

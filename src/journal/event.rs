@@ -47,6 +47,9 @@ pub enum EventKind {
         phase: Option<String>,
         hosts: Vec<Arc<str>>,
         place: Place,
+        /// Plays whose end it waited for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        after: Vec<PlayId>,
     },
     /// A batch of a play with `serial`.
     BatchStarted {

@@ -15,6 +15,8 @@ mod console;
 mod failure;
 mod host_log;
 mod json;
+pub mod junit;
+pub mod page;
 mod plain;
 mod recap;
 mod summary;
@@ -33,6 +35,8 @@ pub use terminal::Terminal;
 pub struct Settings {
     /// The run's folder as people type it: relative to the current folder.
     pub folder: String,
+    /// Where its page will be; none when nobody keeps it.
+    pub page: Option<String>,
     /// The command that runs it again.
     pub again: String,
     /// `-v` count.

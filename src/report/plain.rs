@@ -137,13 +137,27 @@ fn extras(
 
 /// The result's diffs, when wanted.
 fn diffs(result: &serde_json::Map<String, serde_json::Value>, settings: &Settings) -> String {
-    use serde_json::Value;
-    if !settings.diff {
-        return String::new();
+    let Some(diff) = result.get("diff").filter(|_| settings.diff) else { return String::new() };
+    let mut out = String::new();
+    for line in unified(diff).lines() {
+        let code = match line.as_bytes().first() {
+            Some(b'+') => "32",
+            Some(b'-') => "31",
+            Some(b'@') => "36",
+            _ => "0",
+        };
+        out.push_str(&paint(settings.colour, code, line));
+        out.push('\n');
     }
-    let entries: Vec<&Value> = match result.get("diff") {
-        Some(Value::Array(list)) => list.iter().collect(),
-        Some(one @ Value::Object(_)) => vec![one],
+    out
+}
+
+/// The differences that a result's `diff` tells of, in unified form; empty when there are none.
+pub(super) fn unified(diff: &serde_json::Value) -> String {
+    use serde_json::Value;
+    let entries: Vec<&Value> = match diff {
+        Value::Array(list) => list.iter().collect(),
+        Value::Object(_) => vec![diff],
         _ => return String::new(),
     };
     let text_of = |value: Option<&Value>| match value {
@@ -163,21 +177,8 @@ fn diffs(result: &serde_json::Map<String, serde_json::Value>, settings: &Setting
         }
         let name = |key: &str, other: &str| entry.get(key).map_or_else(|| other.to_owned(), failure::plain);
         let diff = similar::TextDiff::from_lines(&before, &after);
-        let shown = diff
-            .unified_diff()
-            .context_radius(3)
-            .header(&name("before_header", "before"), &name("after_header", "after"))
-            .to_string();
-        for line in shown.lines() {
-            let code = match line.as_bytes().first() {
-                Some(b'+') => "32",
-                Some(b'-') => "31",
-                Some(b'@') => "36",
-                _ => "0",
-            };
-            out.push_str(&paint(settings.colour, code, line));
-            out.push('\n');
-        }
+        let header = (name("before_header", "before"), name("after_header", "after"));
+        out.push_str(&diff.unified_diff().context_radius(3).header(&header.0, &header.1).to_string());
     }
     out
 }

@@ -88,6 +88,9 @@ pub fn closing(totals: &Totals, took_ms: u64, exit: u8, not_run: &[String], sett
         let _ = writeln!(out, "not run     {line}");
     }
     let _ = writeln!(out, "run folder  {}", settings.folder);
+    if let Some(page) = &settings.page {
+        let _ = writeln!(out, "report      {page}");
+    }
     if exit != 0 {
         let _ = writeln!(out, "next        fix it, then: {}", settings.again);
     }

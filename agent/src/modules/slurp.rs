@@ -115,7 +115,7 @@ impl Module for Fetch {
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::modules::{Host, find};
+    use crate::modules::Host;
     use crate::runner::Local;
     use crate::testing::{run, temp_dir};
 
