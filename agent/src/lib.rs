@@ -6,6 +6,7 @@
 
 pub mod facts;
 pub mod files;
+pub mod jobs;
 pub mod modules;
 pub mod options;
 pub mod packages;
@@ -18,3 +19,15 @@ pub mod system;
 mod testing;
 pub mod times;
 pub mod words;
+
+/// Where the agent keeps uploads and results; default: the folder of its binary.
+const PRIVATE_DIR: &str = "DCOS_PLAY_AGENT_DIR";
+
+/// The private folder of this agent process; `None` when it can't tell where it is.
+#[must_use]
+pub fn private_folder() -> Option<std::path::PathBuf> {
+    std::env::var_os(PRIVATE_DIR)
+        .filter(|dir| !dir.is_empty())
+        .map(std::path::PathBuf::from)
+        .or_else(|| Some(std::env::current_exe().ok()?.parent()?.to_owned()))
+}

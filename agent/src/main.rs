@@ -3,36 +3,37 @@
 //! Owns: the command line and the greeting line. Must not: do anything else.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use dcos_play_agent::{protocol, server};
-
-/// Where the agent keeps uploads and results; default: the folder of its binary.
-const PRIVATE_DIR: &str = "DCOS_PLAY_AGENT_DIR";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["serve"] => serve(),
+        ["job", folder, job] => match dcos_play_agent::jobs::work(Path::new(folder), job) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                let _ = std::io::stderr().write_all(format!("{why}\n").as_bytes());
+                ExitCode::FAILURE
+            }
+        },
         ["--version"] => {
             let line =
                 format!("dcos-play-agent {} protocol {}\n", env!("CARGO_PKG_VERSION"), protocol::PROTOCOL);
             finish(std::io::stdout().write_all(line.as_bytes()))
         }
         _ => {
-            let _ = std::io::stderr().write_all(b"usage: dcos-play-agent serve | --version\n");
+            let _ =
+                std::io::stderr().write_all(b"usage: dcos-play-agent serve | job FOLDER NAME | --version\n");
             ExitCode::from(2)
         }
     }
 }
 
 fn serve() -> ExitCode {
-    let private = std::env::var_os(PRIVATE_DIR)
-        .filter(|dir| !dir.is_empty())
-        .map(PathBuf::from)
-        .or_else(|| std::env::current_exe().ok().and_then(|exe| exe.parent().map(PathBuf::from)));
-    let Some(private) = private else {
+    let Some(private) = dcos_play_agent::private_folder() else {
         let _ = std::io::stderr().write_all(b"dcos-play-agent: cannot tell where its own folder is\n");
         return ExitCode::FAILURE;
     };

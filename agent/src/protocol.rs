@@ -118,6 +118,18 @@ pub struct StepRequest {
     /// Results hold a secret: nothing of this step is spooled in clear beyond what collecting needs.
     #[serde(default)]
     pub no_log: bool,
+    /// Start it as a job and answer at once.
+    #[serde(default)]
+    pub background: Option<Background>,
+}
+
+/// A step that goes on by itself (`async`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Background {
+    /// Its name; a second request of that name starts nothing.
+    pub job: String,
+    /// Milliseconds after which it is ended.
+    pub limit_ms: u64,
 }
 
 /// Binds an upload to an option: the module sees the path of the spooled file as that option's value.

@@ -18,6 +18,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::jobs::Jobs;
 use crate::modules::{self, Fault, Host, failed};
 use crate::protocol::{
     self, AgentHello, FrameError, FromAgent, MAX_BLOB, PROTOCOL, StepKey, StepRequest, StepResult, Stream,
@@ -181,6 +182,7 @@ impl Server {
         std::thread::spawn(move || {
             let uploads = server.take_uploads(&request);
             let (mut result, blob) = match &uploads {
+                Ok(uploads) if request.background.is_some() => (begun(request.clone(), uploads), Vec::new()),
                 Ok(uploads) => {
                     for (option, path) in uploads {
                         request.args.insert(option.clone(), Value::from(path.display().to_string()));
@@ -308,6 +310,22 @@ impl Server {
     fn wait_until_idle(&self) {
         let idle = self.changed.wait_while(self.state(), |state| !state.running.is_empty());
         drop(idle.unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Starts a step that goes on by itself.
+fn begun(mut request: StepRequest, uploads: &[(String, PathBuf)]) -> StepResult {
+    let Some(background) = request.background.take() else { return StepResult::new() };
+    let Some(jobs) = Jobs::of(&request.environment) else {
+        return failed(Fault::new("the agent cannot tell where its own folder is"));
+    };
+    let limit = Duration::from_millis(background.limit_ms);
+    match jobs.start(&background.job, limit, request, uploads) {
+        Ok(mut result) => {
+            result.insert("changed".to_owned(), true.into());
+            result
+        }
+        Err(fault) => failed(fault),
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use dcos_play_agent::protocol::{
-    self, AGENT_READY, AgentHello, FromAgent, PROTOCOL, StepRequest, StepResult, ToAgent, UploadRef,
+    self, AGENT_READY, AgentHello, Background, FromAgent, PROTOCOL, StepRequest, StepResult, ToAgent,
+    UploadRef,
 };
 use serde_json::{Value, json};
 
@@ -128,7 +129,93 @@ fn request(step: &str, module: &str, args: Value) -> StepRequest {
         timeout_ms: None,
         uploads: vec![],
         no_log: false,
+        background: None,
     }
+}
+
+/// A step that goes on by itself.
+fn job(step: &str, name: &str, limit_ms: u64, cmd: &str) -> StepRequest {
+    let background = Some(Background { job: name.to_owned(), limit_ms });
+    StepRequest { background, ..request(step, "shell", json!({ "cmd": cmd })) }
+}
+
+impl Agent {
+    /// Asks for a job, waiting so many seconds for its end.
+    fn status(&mut self, step: &str, name: &str, more: Value) -> Value {
+        let mut args = json!({ "jid": name });
+        for (key, value) in more.as_object().expect("a mapping") {
+            args[key] = value.clone();
+        }
+        self.step(step, "async_status", args);
+        let result = self.result(step).1;
+        self.say(&ToAgent::Acknowledge { step: step.to_owned() });
+        Value::Object(result)
+    }
+}
+
+#[test]
+fn a_job_outlives_the_agent_that_started_it() {
+    let dir = Dir::new("job");
+    let (mut agent, _) = Agent::hello(&dir);
+    let (gate, trace) = (dir.0.join("gate"), dir.0.join("trace"));
+    assert!(Command::new("mkfifo").arg(&gate).status().expect("runs").success());
+    let cmd = format!("echo once >> {}; cat {}; exit 3", trace.display(), gate.display());
+    agent.request(job("a", "j1.1", 60_000, &cmd));
+    let (_, begun) = agent.result("a");
+    let file = dir.0.join("async/j1.1").display().to_string();
+    assert_eq!(
+        Value::Object(begun),
+        json!({"ansible_job_id": "j1.1", "started": true, "finished": false, "changed": true, "results_file": file})
+    );
+    // Asked for twice, as after a broken connection: it is the same job.
+    agent.request(job("a2", "j1.1", 60_000, &cmd));
+    agent.result("a2");
+    agent.say(&ToAgent::Acknowledge { step: "a".to_owned() });
+    agent.say(&ToAgent::Acknowledge { step: "a2".to_owned() });
+    let running = agent.status("b", "j1.1", json!({}));
+    assert_eq!((&running["finished"], &running["started"]), (&json!(false), &json!(true)));
+    agent.bye();
+
+    let (mut second, hello) = Agent::hello(&dir);
+    assert_eq!(hello.pending.len(), 0);
+    std::fs::write(&gate, "x\n").expect("the job reads");
+    let ended = second.status("c", "j1.1", json!({"_wait": 30}));
+    assert_eq!((&ended["finished"], &ended["rc"], &ended["failed"]), (&json!(true), &json!(3), &json!(true)));
+    assert_eq!((&ended["stdout"], &ended["msg"]), (&json!("x"), &json!("non-zero return code")));
+    assert_eq!(std::fs::read_to_string(&trace).expect("a trace"), "once\n");
+    let cleaned = second.status("d", "j1.1", json!({"mode": "cleanup"}));
+    assert_eq!((&cleaned["erased"], &cleaned["changed"]), (&json!(file), &json!(false)));
+    let gone = second.status("e", "j1.1", json!({}));
+    assert_eq!((&gone["msg"], &gone["failed"]), (&json!("could not find job"), &json!(true)));
+    assert_eq!((&gone["finished"], &gone["results_file"]), (&json!(true), &json!(file)));
+    second.bye();
+    for name in [gate, trace] {
+        std::fs::remove_file(name).expect("removes");
+    }
+    assert_eq!(dir.files(), Vec::<String>::new(), "nothing is left behind");
+}
+
+#[test]
+fn a_job_ends_at_its_limit_when_told_or_without_a_word() {
+    let dir = Dir::new("job-end");
+    let (mut agent, _) = Agent::hello(&dir);
+    agent.request(job("a", "j2", 200, "sleep 100"));
+    agent.result("a");
+    let late = agent.status("b", "j2", json!({"_wait": 30}));
+    assert_eq!((&late["msg"], &late["failed"]), (&json!("Timeout exceeded"), &json!(true)));
+    agent.request(job("c", "j3", 60_000, "sleep 100"));
+    agent.result("c");
+    let ended = agent.status("d", "j3", json!({"_wait": 30, "_end": true}));
+    assert_eq!((&ended["msg"], &ended["finished"]), (&json!("the step was cancelled"), &json!(true)));
+    agent.request(job("e", "j4", 60_000, "sleep 3"));
+    agent.result("e");
+    let pid = std::fs::read_to_string(dir.0.join("async/j4.lock")).expect("a lock");
+    assert!(Command::new("kill").args(["-9", pid.trim()]).status().expect("runs").success());
+    let killed = agent.status("f", "j4", json!({"_wait": 30}));
+    assert_eq!(killed["msg"], "the job ended without a result: it was killed, or the host restarted");
+    let wrong = agent.status("g", "../x", json!({}));
+    assert_eq!(wrong["msg"], "`../x` is no job id");
+    agent.bye();
 }
 
 #[test]

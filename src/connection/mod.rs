@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dcos_play_agent::protocol::{StepKey, StepResult, Stream};
+use dcos_play_agent::protocol::{Background, StepKey, StepResult, Stream};
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 
@@ -90,8 +90,42 @@ pub struct Call {
     pub repeat_safe: bool,
     /// A call of an interrupted run whose result the agent may still have; only if it has not, this one is made.
     pub collect: Option<StepKey>,
+    /// The step goes on by itself; a call of the same job starts nothing twice.
+    pub background: Option<Background>,
+    /// Left while the host cannot be reached, and taken again before the call goes on.
+    pub seat: Seat,
     /// Contents that the agent spools before the step starts, with the option that receives the path.
     pub uploads: Vec<(String, Content)>,
+}
+
+/// A place among the hosts that may work at once.
+pub trait Place: Send + Sync {
+    /// Lets another host have it.
+    fn leave(&self);
+
+    /// Waits until there is one again.
+    fn enter(&self) -> BoxFuture<'_, ()>;
+}
+
+/// The place of a call, if it has one to give.
+#[derive(Clone, Default)]
+pub struct Seat(pub Option<Arc<dyn Place>>);
+
+impl Seat {
+    /// Waits for something outside without keeping others from working.
+    pub async fn without<T>(&self, waiting: impl Future<Output = T>) -> T {
+        let Some(place) = &self.0 else { return waiting.await };
+        place.leave();
+        let done = waiting.await;
+        place.enter().await;
+        done
+    }
+}
+
+impl fmt::Debug for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Seat(taken)" } else { "Seat(none)" })
+    }
 }
 
 /// Bytes to send: from memory, or read from a file while sending so that a large one never fills memory.

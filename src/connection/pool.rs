@@ -547,7 +547,7 @@ impl Transport for Pool {
                     }
                     Answer::Lost => {
                         let until = *give_up_at.get_or_insert_with(|| Instant::now() + self.settings.reconnect);
-                        agent = self.reconnect(target, until).await?;
+                        agent = call.seat.without(self.reconnect(target, until)).await?;
                     }
                 }
             }
@@ -657,6 +657,7 @@ impl Pool {
             timeout_ms: call.timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
             uploads,
             no_log: call.no_log,
+            background: call.background.clone(),
         };
         let message = ToAgent::Step(Box::new(request));
         let asked = agent.ask(&call.step, &message, output);

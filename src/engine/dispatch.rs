@@ -8,12 +8,13 @@ use std::time::Duration;
 use dcos_play_agent::options::{Repeat, Spec};
 use serde_json::{Map, Value as Json};
 
+use super::background::Job;
 use super::remote::StepRemote;
 use super::resume::Prints;
 use super::task::Keywords;
 use super::walk::Walker;
 use crate::actions::{Context, Effect, Stop};
-use crate::connection::{Fault, FaultKind};
+use crate::connection::{Fault, FaultKind, Seat};
 use crate::journal::StepId;
 use crate::resolve::{ActionKind, Arguments, Task};
 use crate::source::{Node, Spanned, Yaml};
@@ -56,14 +57,15 @@ pub(super) struct Pass<'a> {
     pub(super) prints: Arc<Prints>,
     /// Only find out what would be sent.
     pub(super) verify: bool,
-    /// The call of an interrupted run that may be collected.
+    /// The step of an interrupted run whose calls may be collected.
     pub(super) collect: Option<String>,
     /// The user says that an interrupted step is to be repeated.
     pub(super) repeat: bool,
+    pub(super) seat: Seat,
 }
 
 /// Why a step could not be put together.
-enum Unready {
+pub(super) enum Unready {
     Template(TemplateError),
     Text(String),
 }
@@ -97,12 +99,29 @@ impl Pass<'_> {
         let delegate = self.delegate(&shared)?;
         let host = delegate.clone().unwrap_or_else(|| Arc::clone(&walker.host));
         let target = walker.target(task, &shared, &host).map_err(Unready::Text)?;
+        let key = format!("{}/{}/{}/{}/{attempt}", run.inputs.run, walker.host, self.step, item.unwrap_or(0));
+        let earlier = self
+            .collect
+            .as_ref()
+            .filter(|_| attempt == 1)
+            .map(|step| format!("{step}/{}/1", item.unwrap_or(0)));
+        // In check mode nothing is started that could go on by itself.
+        let job = if self.keywords.check {
+            None
+        } else {
+            walker.job(task, &shared, earlier.as_ref().unwrap_or(&key))?
+        };
+        if job.is_some() && !can_go_on(&task.action) {
+            return Err(Unready::Text(format!("This action ({}) does not support async.", task.action.name)));
+        }
         let remote = StepRemote {
             run: Arc::clone(run),
+            background: job.as_ref().map(Job::request),
+            seat: self.seat.clone(),
             target,
             host: Arc::clone(&walker.host),
             step: self.step,
-            key: format!("{}/{}/{}/{}/{attempt}", run.inputs.run, walker.host, self.step, item.unwrap_or(0)),
+            key,
             calls: std::sync::atomic::AtomicU32::new(0),
             check: self.keywords.check,
             diff: self.keywords.diff,
@@ -112,7 +131,7 @@ impl Pass<'_> {
             // One print for each item: what the first attempt sends first.
             prints: (attempt == 1).then(|| Arc::clone(&self.prints)),
             verify: self.verify,
-            collect: self.collect.clone().filter(|_| item.is_none() && attempt == 1),
+            collect: earlier.filter(|_| job.is_none()).map(|step| format!("{step}/0")),
             repeat: self.repeat,
         };
         let ended = match &task.action.kind {
@@ -147,6 +166,10 @@ impl Pass<'_> {
                     "internal error: an include or meta action was run as a step".to_owned(),
                 ));
             }
+        };
+        let ended = match &job {
+            Some(job) if !self.verify => walker.follow(job, &remote, ended).await,
+            _ => ended,
         };
         Ok(self.finish(ended, delegate.as_ref(), &shared))
     }
@@ -390,6 +413,16 @@ impl Pass<'_> {
             }
             other => Err(Unready::Text(format!("the task's arguments must be a mapping, not `{other}`"))),
         }
+    }
+}
+
+/// Whether an action is one call of a module, which the host can go on with alone.
+fn can_go_on(action: &crate::resolve::Action) -> bool {
+    match &action.kind {
+        ActionKind::Module(spec) => spec.name != "async_status",
+        ActionKind::Custom(_) => true,
+        ActionKind::Controller(spec) => spec.name == "uri",
+        ActionKind::Meta(_) | ActionKind::IncludeTasks | ActionKind::IncludeRole => false,
     }
 }
 

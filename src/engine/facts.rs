@@ -40,6 +40,7 @@ pub(super) fn task(play: &Play) -> Option<Arc<Task>> {
         notify: Vec::new(),
         async_: None,
         poll: None,
+        locks: Vec::new(),
         tags: vec!["always".to_owned()],
         settings: Arc::clone(&play.settings),
         vars: Vec::new(),

@@ -24,6 +24,8 @@ pub(super) struct Group {
     /// Why the group must not go on, as it was when the barrier opened: what its own members bring about meanwhile
     /// must not hit some of them and miss others.
     pub(super) left: Option<Left>,
+    /// How many fatal failures there had been at that moment.
+    pub(super) fatals: usize,
     /// The play's hosts at that moment, for the same reason.
     pub(super) info: Arc<PlayInfo>,
     /// The result of a `run_once` task, set by the first member.
@@ -47,8 +49,10 @@ pub(super) struct Line {
 /// What ends a batch early.
 #[derive(Debug, Default)]
 pub(super) struct Stops {
-    /// `any_errors_fatal`, too many failures.
+    /// Too many failures.
     pub(super) aborted: AtomicBool,
+    /// Where a task with `any_errors_fatal` failed: there every other host of the batch fails, too.
+    pub(super) fatals: Mutex<Vec<Position>>,
     /// `meta: end_batch`, `end_play`.
     pub(super) ended: AtomicBool,
     pub(super) play: Arc<PlayState>,
@@ -156,6 +160,7 @@ impl Inner {
             let group = Arc::new(Group {
                 members,
                 left: stops.left(),
+                fatals: super::state::lock(&stops.fatals).len(),
                 info: stops.play.get(),
                 once: watch::Sender::new(None),
             });

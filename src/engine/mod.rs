@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+mod background;
 mod dispatch;
 mod excerpt;
 mod facts;
@@ -16,10 +17,13 @@ mod fence;
 mod handlers;
 mod include;
 mod line;
+mod locks;
 mod play;
 mod prompt;
+mod quorum;
 mod remote;
 mod resume;
+mod slot;
 mod state;
 mod tags;
 mod takeover;
@@ -133,7 +137,8 @@ async fn run_plays(state: &Arc<RunState>) -> Option<String> {
             .after
             .iter()
             .copied()
-            .partition(|(_, scope)| *scope == NeedScope::Play);
+            // A play that holds locks does not wait with them in its hands for a play that may want them.
+            .partition(|(_, scope)| *scope == NeedScope::Play || !play.locks.is_empty());
         let by_host: Vec<usize> = by_host.into_iter().map(|(other, _)| other).collect();
         let (state, play, stop) = (Arc::clone(state), Arc::clone(play), Arc::clone(&stop));
         running.spawn(async move {
@@ -147,23 +152,26 @@ async fn run_plays(state: &Arc<RunState>) -> Option<String> {
             for (other, _) in whole {
                 let lost = state.progress[other].until_over().await;
                 // Without `needs` plays only follow each other: the hosts of this one may be others.
-                if play.needs.is_some()
-                    && let Some(hosts) = lost
+                if let Some(lost) = lost
+                    && (play.needs.is_some() || lost.broke)
                 {
-                    nobody.get_or_insert((other, hosts));
+                    nobody.get_or_insert((other, lost));
                 }
             }
-            if let Some((other, hosts)) = nobody {
-                let needs = format!("`{}`", state.inputs.playbook.plays[other].name);
-                let why = NotRun::HostsLost { needs, hosts: hosts.clone() };
+            if let Some((other, lost)) = nobody {
+                let needs = match &play.needs {
+                    Some(_) => format!("`{}`", state.inputs.playbook.plays[other].name),
+                    None => String::new(),
+                };
+                let why = NotRun::HostsLost { needs, hosts: lost.hosts.clone() };
                 state.tell(EventKind::PlayNotRun { play: play.index, name: play.name.clone(), why });
-                state.progress[at].ends(Some(hosts));
+                state.progress[at].ends(Some(lost));
                 return None;
             }
             let ended = if *stop.borrow() { Ok(Left::Some) } else { run_play(&state, &play, by_host).await };
             let (nobody, fault) = match ended {
                 Ok(Left::Some) => (None, None),
-                Ok(Left::Nobody(hosts)) => (Some(hosts), None),
+                Ok(Left::Nobody(lost)) => (Some(lost), None),
                 Err(fault) => (None, Some(fault)),
             };
             let fault = fault.map(|fault| {

@@ -2,7 +2,7 @@
 //!
 //! Owns: what all hosts of a play share while it runs. Must not: walk a host's tasks (that is `walk`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -11,7 +11,8 @@ use futures::future::join_all;
 
 use super::handlers::Handlers;
 use super::line::{Line, Position, Stops};
-use super::state::{Lost, RunState, lock};
+use super::quorum;
+use super::state::{Lost, Nobody, RunState, lock};
 use super::walk::Walker;
 use crate::inventory::{Limit, Pattern, Selection};
 use crate::journal::{EventKind, NotRun};
@@ -33,6 +34,8 @@ pub(super) struct PlayRun {
     pub(super) handlers: Handlers,
     /// Positions of plays of which each host must have done its part first.
     pub(super) by_host: Vec<usize>,
+    /// What the play holds as a whole.
+    pub(super) locks: BTreeSet<Arc<str>>,
     /// Hosts of the play in its order, lost ones included.
     hosts_all: Vec<Arc<str>>,
     /// Hosts that have left the play, by failure or by `end_host`; they don't count as its hosts any more.
@@ -61,8 +64,8 @@ pub(super) struct Batch {
 #[derive(Debug)]
 pub(super) enum Left {
     Some,
-    /// All its hosts are lost.
-    Nobody(Vec<Arc<str>>),
+    /// All its hosts are lost, or a whole batch.
+    Nobody(Nobody),
 }
 
 /// Why a play could not start.
@@ -89,6 +92,8 @@ pub(super) async fn run_play(
         run.tell(EventKind::Warning { text: warning.message, place: Some(run.place(play.hosts.span)) });
     }
     let mut hosts = selection.hosts;
+    // A majority is one of all hosts, also when this run works on a few of them.
+    let everyone = hosts.clone();
     if let Some(limit) = &inputs.options.limit {
         let parsed = Limit::parse(limit, Path::new("."), &inputs.sources)
             .map_err(|d| PlayFault { text: d.message, at: play.hosts.span })?;
@@ -109,8 +114,18 @@ pub(super) async fn run_play(
     if hosts.is_empty() {
         let why = NotRun::HostsLost { needs: String::new(), hosts: lost.clone() };
         run.tell(EventKind::PlayNotRun { play: play.index, name: play.name.clone(), why });
-        return Ok(Left::Nobody(lost));
+        return Ok(Left::Nobody(Nobody { hosts: lost, broke: false }));
     }
+    let locks = lock_names(play, inputs, &bare)?;
+    let mut interrupts = run.interrupts.clone();
+    let _held = tokio::select! {
+        held = run.locks.take(&locks, None) => held,
+        _ = interrupts.wait_for(|n| *n > 0) => {
+            let why = NotRun::Cancelled;
+            run.tell(EventKind::PlayNotRun { play: play.index, name: play.name.clone(), why });
+            return Ok(Left::Some);
+        }
+    };
     let name = match &bare_text(inputs, &play.name, &bare) {
         Some(text) => text.clone(),
         None => play.name.clone(),
@@ -156,6 +171,7 @@ pub(super) async fn run_play(
         state: PlayState::new(info),
         handlers: Handlers::new(play.handlers.clone()),
         by_host,
+        locks,
         hosts_all,
         gone: Mutex::default(),
         ended: AtomicBool::new(false),
@@ -164,30 +180,83 @@ pub(super) async fn run_play(
         opened: Mutex::default(),
         barriers: RwLock::default(),
     });
-    let sizes = batch_sizes(play, hosts.len(), inputs, &bare)?;
-    let many = sizes.len() > 1;
+    let mut batches = batches(play, hosts.len(), inputs, &bare)?;
     let started = hosts.clone();
     let mut rest = hosts.into_iter();
-    for (number, size) in sizes.into_iter().enumerate() {
-        let hosts: Vec<Arc<str>> = rest.by_ref().take(size).collect();
-        if hosts.is_empty() || run.stopping() || playing.ended.load(Ordering::Acquire) {
+    let mut broke = None;
+    for number in 0.. {
+        if rest.len() == 0 || run.stopping() || playing.ended.load(Ordering::Acquire) {
             break;
         }
-        if many {
+        let size = match &mut batches {
+            Batches::Sizes(sizes) => sizes.next().unwrap_or(rest.len()),
+            Batches::Quorum(at) => {
+                let down: Vec<Arc<str>> = {
+                    let lost = lock(&run.lost);
+                    everyone.iter().filter(|h| lost.contains_key(*h)).cloned().collect()
+                };
+                match quorum::batch(everyone.len(), &down) {
+                    Ok(size) => size,
+                    Err(text) => {
+                        run.tell(EventKind::PlayFinished { play: play.index });
+                        return Err(PlayFault { text, at: *at });
+                    }
+                }
+            }
+        };
+        let hosts: Vec<Arc<str>> = rest.by_ref().take(size).collect();
+        if number > 0 || rest.len() > 0 {
             run.tell(EventKind::BatchStarted { play: play.index, batch: number, hosts: hosts.clone() });
         }
-        let everyone_lost = playing.batch(hosts).await;
         // As in Ansible: a batch that is lost whole ends the play, so that a bad change reaches no further batch.
-        if everyone_lost && many {
+        if playing.batch(hosts.clone()).await {
+            broke = Some(hosts);
             break;
         }
     }
     run.tell(EventKind::PlayFinished { play: play.index });
+    if let Some(hosts) = broke {
+        return Ok(Left::Nobody(Nobody { hosts, broke: true }));
+    }
     let left = {
         let lost = lock(&run.lost);
         started.iter().any(|h| !lost.contains_key(h))
     };
-    Ok(if left { Left::Some } else { Left::Nobody(started) })
+    Ok(if left { Left::Some } else { Left::Nobody(Nobody { hosts: started, broke: false }) })
+}
+
+/// How a play's hosts are cut into batches.
+enum Batches {
+    Sizes(std::vec::IntoIter<usize>),
+    /// `serial: quorum`, written here: each size depends on who is lost by then.
+    Quorum(Span),
+}
+
+fn batches(
+    play: &Play,
+    hosts: usize,
+    inputs: &super::state::Inputs,
+    scope: &Arc<dyn Scope>,
+) -> Result<Batches, PlayFault> {
+    if let Some(node) = &play.serial
+        && node.scalar_text().is_some_and(|text| text.trim() == "quorum")
+    {
+        return Ok(Batches::Quorum(node.span));
+    }
+    Ok(Batches::Sizes(batch_sizes(play, hosts, inputs, scope)?.into_iter()))
+}
+
+fn lock_names(
+    play: &Play,
+    inputs: &super::state::Inputs,
+    scope: &Arc<dyn Scope>,
+) -> Result<BTreeSet<Arc<str>>, PlayFault> {
+    let mut names = BTreeSet::new();
+    for node in &play.locks {
+        let fault = |e: crate::template::TemplateError| PlayFault { text: e.to_string(), at: node.span };
+        names.extend(strings(&inputs.templates.node(node, scope).map_err(fault)?).into_iter().map(Arc::from));
+    }
+    Ok(names)
 }
 
 /// The variables of a play before it has hosts.
@@ -217,7 +286,7 @@ pub(super) fn select_hosts(
 }
 
 impl PlayRun {
-    /// Runs one batch; true when no host of it is left.
+    /// Runs one batch; true when no host of it is left, or too many have failed.
     async fn batch(self: &Arc<Self>, hosts: Vec<Arc<str>>) -> bool {
         let stops = Arc::new(Stops { play: Arc::clone(&self.state), ..Stops::default() });
         let batch = Arc::new(Batch {
@@ -238,7 +307,7 @@ impl PlayRun {
             }
         }
         let lost = lock(&self.run.lost);
-        batch.hosts.iter().all(|h| lost.contains_key(h))
+        batch.stops.aborted.load(Ordering::Acquire) || batch.hosts.iter().all(|h| lost.contains_key(h))
     }
 
     /// Brings `ansible_play_hosts` and `ansible_play_batch` up to date.
@@ -442,7 +511,7 @@ fn batch_sizes(
     let mut sizes = Vec::new();
     for one in wanted {
         sizes.push(batch_size(&one.to_string(), hosts).ok_or_else(|| PlayFault {
-            text: format!("`serial` must be a number of hosts or a percentage, not `{one}`"),
+            text: format!("`serial` must be a number of hosts, a percentage or `quorum`, not `{one}`"),
             at: node.span,
         })?);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use dcos_play_agent::protocol::Stream;
+use dcos_play_agent::protocol::{Background, Stream};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value as Json};
@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json};
 use super::resume::Prints;
 use super::state::RunState;
 use crate::actions::Remote;
-use crate::connection::{Call, Content, Fault, FaultKind, OutputSink, RawOutput, Reply, Target};
+use crate::connection::{Call, Content, Fault, FaultKind, OutputSink, RawOutput, Reply, Seat, Target};
 use crate::journal::{EventKind, StepId};
 
 /// How long a cancelled command may take to end before it is killed.
@@ -38,6 +38,9 @@ pub(super) struct StepRemote {
     pub(super) verify: bool,
     pub(super) collect: Option<String>,
     pub(super) repeat: bool,
+    /// The first call is to go on by itself.
+    pub(super) background: Option<Background>,
+    pub(super) seat: Seat,
 }
 
 impl StepRemote {
@@ -57,6 +60,7 @@ impl StepRemote {
         if self.verify {
             return Err(not_asked());
         }
+        let background = self.background.clone().filter(|_| number == 0);
         let call = Call {
             step: format!("{}/{number}", self.key),
             module: module.into(),
@@ -66,7 +70,10 @@ impl StepRemote {
             environment: self.environment.clone(),
             timeout: self.timeout,
             no_log: self.no_log,
-            repeat_safe: repeat_safe || self.repeat,
+            // Who starts a job twice starts it once.
+            repeat_safe: repeat_safe || self.repeat || background.is_some(),
+            background,
+            seat: self.seat.clone(),
             collect: self.collect.clone().filter(|_| number == 0),
             uploads,
         };

@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json};
 use tokio::sync::{Semaphore, watch};
 
+use super::locks::Locks;
 use super::resume::{Frontier, Resume};
 use crate::actions::Clock;
 use crate::connection::Transport;
@@ -133,7 +134,8 @@ impl Inputs {
 pub(super) struct RunState {
     pub(super) inputs: Inputs,
     pub(super) transport: Arc<dyn Transport>,
-    pub(super) forks: Semaphore,
+    pub(super) forks: Arc<Semaphore>,
+    pub(super) locks: Locks,
     pub(super) interrupts: watch::Receiver<u8>,
     pub(super) lost: Mutex<HashMap<Arc<str>, Lost>>,
     now: Arc<dyn Fn() -> i64 + Send + Sync>,
@@ -164,8 +166,16 @@ struct ProgressState {
     hosts: Option<HashSet<Arc<str>>>,
     done: HashSet<Arc<str>>,
     over: bool,
-    /// Its hosts, when all of them are lost.
-    nobody_left: Option<Vec<Arc<str>>>,
+    /// Set when hosts are missing for plays after it.
+    nobody_left: Option<Nobody>,
+}
+
+/// A play that left no host to go on with.
+#[derive(Debug, Clone)]
+pub(super) struct Nobody {
+    pub(super) hosts: Vec<Arc<str>>,
+    /// It lost a whole batch while it ran. As in Ansible, plays that only follow it are not run either.
+    pub(super) broke: bool,
 }
 
 impl Progress {
@@ -181,8 +191,8 @@ impl Progress {
         self.changed.notify_waiters();
     }
 
-    /// The play is over, or will not run; `lost` names its hosts when none of them is left.
-    pub(super) fn ends(&self, lost: Option<Vec<Arc<str>>>) {
+    /// The play is over, or will not run; `lost` says so when none of its hosts is left.
+    pub(super) fn ends(&self, lost: Option<Nobody>) {
         {
             let mut state = lock(&self.state);
             state.over = true;
@@ -191,8 +201,8 @@ impl Progress {
         self.changed.notify_waiters();
     }
 
-    /// Waits until the play is over; its hosts, when none of them is left.
-    pub(super) async fn until_over(&self) -> Option<Vec<Arc<str>>> {
+    /// Waits until the play is over; what it lost, when no host of it is left.
+    pub(super) async fn until_over(&self) -> Option<Nobody> {
         self.until(|state| state.over).await;
         lock(&self.state).nobody_left.clone()
     }
@@ -226,6 +236,8 @@ impl Progress {
 pub(super) enum Lost {
     Failed,
     Unreachable,
+    /// What happened to another host ended the play for this one.
+    Aborted,
 }
 
 struct Record {
@@ -238,7 +250,8 @@ struct Record {
 impl RunState {
     pub(super) fn new(inputs: Inputs, edges: Edges) -> Self {
         Self {
-            forks: Semaphore::new(inputs.options.forks.max(1)),
+            forks: Arc::new(Semaphore::new(inputs.options.forks.max(1))),
+            locks: Locks::default(),
             transport: edges.transport,
             interrupts: edges.interrupts,
             began: edges.clock.now(),

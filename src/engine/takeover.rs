@@ -13,6 +13,7 @@ use super::resume::{Departure, Interrupted, Prints, Way, way};
 use super::task::{Finish, TaskEnd};
 use super::walk::Walker;
 use crate::actions::Effect;
+use crate::connection::Seat;
 use crate::journal::{EventKind, Outcome, Record, StepId};
 use crate::resolve::{ActionKind, Task};
 use crate::template::Scope;
@@ -21,7 +22,7 @@ use crate::vars::TaskScope;
 /// How to run a step for real while resuming.
 #[derive(Debug, Default)]
 pub(super) struct Mode {
-    /// Ask the agent for the result of this call first.
+    /// Ask the agent for the results of this step's calls first.
     pub(super) collect: Option<String>,
     /// Repeat it even if its module cannot promise that this is harmless.
     pub(super) repeat: bool,
@@ -98,6 +99,7 @@ impl Walker {
             verify: true,
             collect: None,
             repeat: false,
+            seat: Seat::default(),
         };
         // Nothing in a pass that only looks ever waits, so one poll is the whole of it.
         self.all_items(&pass, scope).now_or_never()?;
@@ -167,9 +169,9 @@ impl Walker {
             }
             Interrupted::Ask => false,
         };
-        // A loop's items have a call each; which of them was open is not known, so nothing is collected there.
-        let key = format!("{}/{}/{step}/0/1/0", resume.history.run, self.host);
-        Journaled::Run(Mode { collect: task.loop_.is_none().then_some(key), repeat })
+        // The first attempt of each item has a call of its own; one that the host does not know stops it here.
+        let key = format!("{}/{}/{step}", resume.history.run, self.host);
+        Journaled::Run(Mode { collect: Some(key), repeat })
     }
 }
 

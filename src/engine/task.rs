@@ -9,11 +9,14 @@ use serde_json::{Map, Value as Json, json};
 
 use super::dispatch::{Done, Ended, Pass, data};
 use super::line::{Group, Once};
+use super::locks::Held;
 use super::resume::Prints;
+use super::slot::Slot;
 use super::state::lock;
 use super::takeover::{Journaled, Mode};
 use super::walk::{Flow, Walker};
 use crate::actions::Effect;
+use crate::connection::Seat;
 use crate::inventory::NewHost;
 use crate::journal::{EventKind, Failure, Outcome, StepId};
 use crate::resolve::{ActionKind, Condition, Loop, Task};
@@ -178,8 +181,13 @@ impl Walker {
                 Journaled::Run(found) => mode = found,
             }
         }
+        let held = match self.hold(task, &scope).await {
+            Ok(Some(held)) => Ok(held),
+            Ok(None) => return (TaskEnd::Cancelled, Done::default()),
+            Err(error) => Err(error),
+        };
         // A slot is held only while the host really works, never while it waits for others.
-        let Ok(_slot) = run.forks.acquire().await else { return (TaskEnd::Cancelled, Done::default()) };
+        let slot = Slot::take(&run.forks).await;
         if run.stopping() {
             return (TaskEnd::Cancelled, Done::default());
         }
@@ -200,9 +208,10 @@ impl Walker {
         let began = run.clock.now();
         let prints = Arc::new(Prints::default());
         let keywords = self.keywords(task, &shared);
-        let (end, ignore, no_log) = match &keywords {
-            Err(error) => (self.template_end(error), false, false),
-            Ok(keywords) => {
+        let (end, ignore, no_log) = match (&keywords, &held) {
+            (Err(error), _) => (self.template_end(error), false, false),
+            (Ok(keywords), Err(error)) => (self.template_end(error), keywords.ignore_errors, keywords.no_log),
+            (Ok(keywords), Ok(_)) => {
                 let pass = Pass {
                     walker: self,
                     task,
@@ -212,6 +221,7 @@ impl Walker {
                     verify: false,
                     collect: mode.collect,
                     repeat: mode.repeat,
+                    seat: Seat(Some(slot)),
                 };
                 let ended = self.all_items(&pass, &scope).await;
                 let ignore = match &ended {
@@ -224,6 +234,60 @@ impl Walker {
         run.step_ends();
         let took_ms = u64::try_from(run.clock.now().saturating_sub(began).as_millis()).unwrap_or(u64::MAX);
         self.conclude(task, step, name, end, ignore, no_log, took_ms, prints.finish())
+    }
+
+    /// Waits for the task's locks and for its turn under `throttle`; `None` when the run is to stop.
+    async fn hold(&self, task: &Task, scope: &TaskScope) -> Result<Option<Held>, TemplateError> {
+        let run = &self.playing.run;
+        if task.locks.is_empty() && task.settings.throttle.is_none() {
+            return Ok(Some(Held::default()));
+        }
+        let wrong = |text: String| TemplateError::new(crate::template::ErrorKind::Value, text);
+        let scope: Arc<dyn Scope> = Arc::new(scope.clone());
+        let templates = &run.inputs.templates;
+        let mut names = std::collections::BTreeSet::new();
+        for node in &task.locks {
+            names.extend(
+                super::play::strings(&templates.node(node, &scope)?).into_iter().map(Arc::<str>::from),
+            );
+        }
+        let whole = &self.playing.locks;
+        if let Some(name) = names.iter().find(|n| !whole.is_empty() && !whole.contains(*n)) {
+            // Two plays that hold one lock and wait for the other's would wait for ever.
+            return Err(wrong(format!(
+                "the play holds locks, so its tasks can wait for those alone: add `{name}` to the play's `locks`"
+            )));
+        }
+        let within = (!whole.is_empty()).then_some((self.playing.play.index, whole));
+        if let Some(name) = run.locks.taken(&names, within) {
+            let place = task.locks.first().map_or(task.span, |n| n.span);
+            run.tell(EventKind::HostWaiting {
+                play: self.playing.play.index,
+                host: Arc::clone(&self.host),
+                reason: format!("another host has the lock `{name}`"),
+                place: run.place(place),
+            });
+        }
+        let mut interrupts = run.interrupts.clone();
+        let taken = async {
+            let mut held = run.locks.take(&names, within).await;
+            if let Some(node) = &task.settings.throttle {
+                let value = templates.node(node, &scope)?;
+                let most: i64 = value
+                    .to_string()
+                    .trim()
+                    .parse()
+                    .map_err(|_| wrong(format!("`throttle` must be a number of hosts, not `{value}`")))?;
+                if let Ok(most @ 1..) = usize::try_from(most) {
+                    run.locks.throttle(&task.path, most, &mut held).await;
+                }
+            }
+            Ok(held)
+        };
+        tokio::select! {
+            held = taken => held.map(Some),
+            _ = interrupts.wait_for(|n| *n > 0) => Ok(None),
+        }
     }
 
     /// Turns the end into outcome, events, registered variables and notifications.
@@ -731,7 +795,7 @@ impl Walker {
                     delay.as_secs_f64()
                 ),
             });
-            self.wait(delay).await;
+            pass.seat.without(self.wait(delay)).await;
             if self.playing.run.stopping() {
                 return Ended::Cancelled;
             }
@@ -855,10 +919,16 @@ impl Walker {
         result.insert("msg".into(), text.into());
         match self.conclude(task, step, name, Ended::Failed(result.clone()), false, false, 0, String::new()).0
         {
-            TaskEnd::Failed(result) => {
-                Flow::Failed(Box::new(super::walk::Failed { task: Arc::clone(task), result }))
-            }
-            _ => Flow::Failed(Box::new(super::walk::Failed { task: Arc::clone(task), result })),
+            TaskEnd::Failed(result) => Flow::Failed(Box::new(super::walk::Failed {
+                task: Arc::clone(task),
+                result,
+                by_others: false,
+            })),
+            _ => Flow::Failed(Box::new(super::walk::Failed {
+                task: Arc::clone(task),
+                result,
+                by_others: false,
+            })),
         }
     }
 

@@ -38,6 +38,14 @@ pub(super) enum Flow {
 pub(super) struct Failed {
     pub(super) task: Arc<Task>,
     pub(super) result: Map<String, Json>,
+    /// The task was fine here: another host's failure is fatal for all (`any_errors_fatal`).
+    pub(super) by_others: bool,
+}
+
+impl Failed {
+    fn by_others(task: &Arc<Task>) -> Self {
+        Self { task: Arc::clone(task), result: Map::new(), by_others: true }
+    }
 }
 
 /// Why a host leaves without having failed a task of its own.
@@ -68,6 +76,9 @@ pub(super) struct Walker {
     pub(super) info: Option<Arc<PlayInfo>>,
     /// How often each task was met: a resumed run looks for the same time in the journal.
     pub(super) met: HashMap<TaskPath, usize>,
+    /// Fatal failures of the batch that this host has taken in, and the place of the last one that was its own.
+    fatals: usize,
+    own_fatal: Option<Position>,
     /// False until the task that `--start-at-task` names is met.
     started: bool,
     /// Variables above all others: `ansible_failed_task` in a rescue, an include's loop variables.
@@ -86,6 +97,8 @@ impl Walker {
             notified: BTreeSet::new(),
             ended_roles: HashSet::new(),
             fence: None,
+            fatals: 0,
+            own_fatal: None,
             info: None,
             met: HashMap::new(),
             locals: Vec::new(),
@@ -105,8 +118,9 @@ impl Walker {
         if matches!(flow, Flow::Next) {
             flow = self.items(&play.items, &[1]).await;
         }
-        if matches!(flow, Flow::Failed(_)) {
-            self.playing.lose(&self.batch, &self.host, Lost::Failed);
+        if let Flow::Failed(failed) = &flow {
+            let why = if failed.by_others { Lost::Aborted } else { Lost::Failed };
+            self.playing.lose(&self.batch, &self.host, why);
             self.check_fail_percentage();
             if self.forces_handlers() {
                 self.fence = Some(play.span);
@@ -122,6 +136,7 @@ impl Walker {
                 self.playing.lose(&self.batch, &self.host, Lost::Unreachable);
                 self.check_fail_percentage();
             }
+            Flow::Left(Left::Aborted) => self.playing.lose(&self.batch, &self.host, Lost::Aborted),
             Flow::Left(_) | Flow::Next => {}
         }
         self.batch.line.leave(self.index);
@@ -141,7 +156,7 @@ impl Walker {
         let Ok(value) = self.playing.run.inputs.templates.node(node, &self.play_scope()) else { return };
         let Ok(limit) = value.to_string().trim_end_matches('%').parse::<f64>() else { return };
         let lost = lock(&self.playing.run.lost);
-        let gone = self.batch.hosts.iter().filter(|h| lost.contains_key(*h)).count();
+        let gone = self.batch.hosts.iter().filter(|h| lost.get(*h) == Some(&Lost::Failed)).count();
         if gone as f64 * 100.0 / self.batch.hosts.len() as f64 > limit {
             self.batch.stops.aborted.store(true, Ordering::Release);
         }
@@ -182,15 +197,17 @@ impl Walker {
             if block.rescue.is_empty() {
                 flow = Flow::Failed(failed);
             } else {
-                self.playing.run.count_rescue(&self.host);
-                self.playing.run.tell(EventKind::HostRescued {
-                    play: self.playing.play.index,
-                    host: Arc::clone(&self.host),
-                });
                 let before = self.locals.len();
-                let result = data(&failed.result);
-                self.locals.push(("ansible_failed_result".into(), Var::Data(result)));
-                self.locals.push(("ansible_failed_task".into(), Var::Data(describe(&failed.task))));
+                if !failed.by_others {
+                    self.playing.run.count_rescue(&self.host);
+                    self.playing.run.tell(EventKind::HostRescued {
+                        play: self.playing.play.index,
+                        host: Arc::clone(&self.host),
+                    });
+                    let result = data(&failed.result);
+                    self.locals.push(("ansible_failed_result".into(), Var::Data(result)));
+                    self.locals.push(("ansible_failed_task".into(), Var::Data(describe(&failed.task))));
+                }
                 flow = self.items(&block.rescue, &part(1)).await;
                 if matches!(flow, Flow::Failed(_)) {
                     self.goes_around(&block.rescue, block.span);
@@ -204,8 +221,8 @@ impl Walker {
             return flow;
         }
         match flow {
-            // The host is gone or the user wants to stop: nothing more is done on it.
-            Flow::Left(Left::Unreachable | Left::Cancelled) => flow,
+            // The host is gone or done, or the user wants to stop: nothing more is done on it.
+            Flow::Left(Left::Unreachable | Left::Cancelled | Left::Ended) => flow,
             flow => match self.items(&block.always, &part(2)).await {
                 Flow::Next => flow,
                 worse => worse,
@@ -225,6 +242,13 @@ impl Walker {
     async fn one_task(&mut self, task: &Arc<Task>, at: &[u32]) -> Flow {
         if let Some(left) = self.must_leave() {
             return Flow::Left(left);
+        }
+        if matches!(self.playing.play.strategy, Strategy::Free | Strategy::HostPinned) {
+            // No barrier will tell.
+            let fatals = lock(&self.batch.stops.fatals).len();
+            if self.is_hit(fatals) {
+                return Flow::Failed(Box::new(Failed::by_others(task)));
+            }
         }
         let options = &self.playing.run.inputs.options;
         if !self.started {
@@ -275,6 +299,9 @@ impl Walker {
                 if let Some(left) = group.left {
                     return Flow::Left(left);
                 }
+                if self.is_hit(group.fatals) {
+                    return Flow::Failed(Box::new(Failed::by_others(task)));
+                }
                 self.info = Some(Arc::clone(&group.info));
                 Some(group)
             }
@@ -285,26 +312,58 @@ impl Walker {
         match task.action.kind {
             ActionKind::Meta(meta) => self.meta(task, meta, at).await,
             ActionKind::IncludeTasks | ActionKind::IncludeRole => self.include(task, at).await,
-            _ => self.step(task, group).await,
+            _ => self.step(task, group, at).await,
         }
     }
 
-    async fn step(&mut self, task: &Arc<Task>, group: Option<Arc<Group>>) -> Flow {
+    /// Whether another host failed fatally since this one last looked.
+    fn is_hit(&mut self, fatals: usize) -> bool {
+        let known = lock(&self.batch.stops.fatals);
+        let hit = known.iter().take(fatals).skip(self.fatals).any(|at| Some(at) != self.own_fatal.as_ref());
+        self.fatals = self.fatals.max(fatals);
+        hit
+    }
+
+    /// This host's failure is one for all.
+    fn fails_fatally(&mut self, at: &[u32]) {
+        let mut known = lock(&self.batch.stops.fatals);
+        if !known.iter().any(|other| other == at) {
+            known.push(at.to_vec());
+        }
+        self.own_fatal = Some(at.to_vec());
+    }
+
+    /// After a task with `any_errors_fatal`: waits for the others to have done it, and fails when one of them did. Only so
+    /// does a rescue around the task take all of them up.
+    async fn after_fatal(&mut self, task: &Arc<Task>, at: &[u32]) -> Flow {
+        if matches!(self.playing.play.strategy, Strategy::Free | Strategy::HostPinned) {
+            return Flow::Next;
+        }
+        let mut end = at.to_vec();
+        end.push(u32::MAX);
+        let Ok(group) = self.batch.line.arrive(self.index, &end).await else {
+            return Flow::Left(Left::Cancelled);
+        };
+        if self.is_hit(group.fatals) { Flow::Failed(Box::new(Failed::by_others(task))) } else { Flow::Next }
+    }
+
+    async fn step(&mut self, task: &Arc<Task>, group: Option<Arc<Group>>, at: &[u32]) -> Flow {
         let end = match group {
             Some(group) if self.runs_once(task) => self.once(task, &group).await,
             _ => self.run_task(task).await,
         };
         match end {
+            TaskEnd::Fine if self.any_errors_fatal(task) => self.after_fatal(task, at).await,
             TaskEnd::Fine => Flow::Next,
             TaskEnd::Failed(result) => {
                 if self.any_errors_fatal(task) {
-                    self.batch.stops.aborted.store(true, Ordering::Release);
+                    self.fails_fatally(at);
                 }
-                Flow::Failed(Box::new(Failed { task: Arc::clone(task), result }))
+                Flow::Failed(Box::new(Failed { task: Arc::clone(task), result, by_others: false }))
             }
             TaskEnd::Unreachable => {
                 if self.any_errors_fatal(task) {
-                    self.batch.stops.aborted.store(true, Ordering::Release);
+                    self.fails_fatally(at);
                 }
                 Flow::Left(Left::Unreachable)
             }

@@ -394,7 +394,7 @@ impl<'r> Walk<'r> {
             control.and_then(|c| c.label.as_ref()),
             control.and_then(|c| c.pause.as_ref()),
         ];
-        for node in nodes.into_iter().flatten().chain(&task.notify) {
+        for node in nodes.into_iter().flatten().chain(&task.notify).chain(&task.locks) {
             self.node(node, out);
         }
         if let Some(control) = control {

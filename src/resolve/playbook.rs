@@ -35,6 +35,8 @@ pub struct Play {
     pub strategy: Strategy,
     pub serial: Option<Node>,
     pub max_fail_percentage: Option<Node>,
+    /// Names of what the play must have for itself.
+    pub locks: Vec<Node>,
     pub force_handlers: Option<Node>,
     pub gather_facts: Option<Node>,
     pub gather_subset: Option<Node>,
@@ -156,6 +158,8 @@ pub struct Task {
     pub notify: Vec<Node>,
     pub async_: Option<Node>,
     pub poll: Option<Node>,
+    /// Names of what no two hosts may work on at a time.
+    pub locks: Vec<Node>,
     /// All tags, inherited ones included.
     pub tags: Vec<String>,
     pub settings: Arc<Settings>,

@@ -256,6 +256,7 @@ impl Resolver {
                 strategy: strategy(keywords, out),
                 hosts,
                 serial: keywords.get("serial").cloned(),
+                locks: keywords.get("locks").into_iter().flat_map(inherit::one_or_many).collect(),
                 max_fail_percentage: keywords.get("max_fail_percentage").cloned(),
                 force_handlers: keywords.get("force_handlers").cloned(),
                 gather_facts: keywords.get("gather_facts").cloned(),

@@ -144,6 +144,7 @@ pub static KEYWORDS: &[Keyword] = &[
             "infrastructure plays are not built into this version: use the `amazon.aws` modules as tasks",
         ),
     },
+    row("locks", Shape::Texts, Place(1 | 4 | 8)),
     // Blocks.
     row("block", Shape::Items, Place::BLOCK),
     row("rescue", Shape::Items, Place::BLOCK),

@@ -1,7 +1,9 @@
 //! The command line as people meet it: what is said, word for word, and the exit status. Hosts are this machine, several
 //! times over; nothing needs root or a network.
 
+mod background;
 mod cases;
+mod failures;
 mod pace;
 mod running;
 #[path = "../support/mod.rs"]

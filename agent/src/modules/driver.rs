@@ -34,6 +34,7 @@ modules! {
     super::apt_repository::AptRepository,
     super::authorized_key::AuthorizedKey,
     super::assemble::Assemble,
+    super::async_status::AsyncStatus,
     super::blockinfile::BlockInFile,
     super::command::Command,
     super::command::Shell,

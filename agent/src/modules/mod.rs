@@ -45,6 +45,7 @@ use serde_json::{Map, Value};
 use crate::options::Spec;
 
 pub mod assemble;
+pub mod async_status;
 pub mod blockinfile;
 pub mod command;
 pub mod copy;
