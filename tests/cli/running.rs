@@ -131,7 +131,13 @@ fn a_wrong_sudo_password_is_told_as_such_and_is_nowhere() {
         .output()
         .expect("the binary runs");
     let out = project.scrub(&String::from_utf8_lossy(&output.stdout));
-    assert!(out.contains("password"), "{out}");
+    let block = out.split("\n\n").find(|part| part.starts_with('✗')).expect(&out);
+    assert_eq!(
+        block,
+        "✗ h1 · play.yml:4  \"ping\"\n  unreachable (become) sudo to `daemon`: incorrect password\n  \
+         next        check ansible_become_password, or give it again with --ask-become-pass\n  \
+         full log    .dcos-play/runs/RUN/hosts/h1.log:2"
+    );
     assert!(!out.contains("hunter2"), "{out}");
     assert!(!project.read(".dcos-play/runs/latest/journal.jsonl").contains("hunter2"));
     assert!(matches!(output.status.code(), Some(2 | 4)), "{out}");
