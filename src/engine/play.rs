@@ -149,7 +149,7 @@ pub(super) async fn run_play(
         vars: Table::of([&*play.vars]),
         prompts,
         files,
-        role_vars: Table::of(public_roles(&play.roles).iter().map(|r| &*r.vars)),
+        role_vars: Table::of(public_roles(&play.roles).iter().map(|r| &*r.file_vars)),
     };
     let role_names: Vec<String> = play.roles.iter().map(|r| r.name.clone()).collect();
     let dependent: Vec<String> = public_roles(&play.roles)
@@ -371,7 +371,7 @@ impl PlayRun {
         let mut vars = (**published).clone();
         for role in public_roles(std::slice::from_ref(role)) {
             vars.role_defaults.extend(&Table::of([&*role.defaults]));
-            vars.role_vars.extend(&Table::of([&*role.vars]));
+            vars.role_vars.extend(&Table::of([&*role.file_vars]));
         }
         *published = Arc::new(vars);
         // Scopes made before do not know the role yet.
