@@ -248,7 +248,7 @@ pub(super) fn read_inventory(
 
 fn template_options(vault: &Arc<Vault>, current_folder: PathBuf) -> template::Options {
     template::Options {
-        vault: value_opener(vault),
+        vault: vault_opener(vault),
         hosts: None,
         environment: std::env::vars_os()
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
@@ -271,22 +271,13 @@ fn hide_passwords(variables: &[(Arc<str>, Arc<Node>)], masks: &Masks) {
     }
 }
 
-/// Opens vault values for templates, and hides them in all output from then on; `None` without a password.
-fn value_opener(vault: &Arc<Vault>) -> Option<template::VaultOpener> {
-    if vault.is_empty() {
-        return None;
-    }
-    let vault = Arc::clone(vault);
-    Some(Arc::new(move |text| vault.open_value(text).map_err(|e| e.to_string())))
-}
-
-/// Opens encrypted files for actions; `None` without a password.
+/// Opens vault values for templates and actions, and hides them in output; `None` without a password.
 pub(super) fn vault_opener(vault: &Arc<Vault>) -> Option<template::VaultOpener> {
     if vault.is_empty() {
         return None;
     }
     let vault = Arc::clone(vault);
-    Some(Arc::new(move |text| vault.decrypt(text).map_err(|e| e.to_string())))
+    Some(Arc::new(move |text| vault.open_value(text).map_err(|e| e.to_string())))
 }
 
 /// The vault with the passwords that the flags give.
@@ -407,7 +398,7 @@ struct Opener(Arc<Vault>);
 
 impl crate::resolve::Unlock for Opener {
     fn open(&self, text: &str) -> Result<String, crate::resolve::Locked> {
-        self.0.decrypt(text).map_err(|e| {
+        self.0.open_file(text).map_err(|e| {
             let help = e.help().map(|h| format!(": {h}")).unwrap_or_default();
             crate::resolve::Locked(format!("{e}{help}"))
         })

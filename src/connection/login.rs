@@ -12,10 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt as _, AsyncWriteExt as 
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::shell::{Running, Shell, Started};
-use super::{Become, Fault, FaultKind, Target, bootstrap};
-
-/// How long a shell may take to start, sudo and its prompt included.
-const LOGIN_DEADLINE: Duration = Duration::from_secs(30);
+use super::{Become, BecomeMethod, Fault, FaultKind, Target, bootstrap};
 
 /// Printed by the shell behind sudo before the line itself.
 const LOGGED_IN: &str = "dcos-play-logged-in";
@@ -29,10 +26,16 @@ pub(super) struct Login {
 }
 
 impl Login {
-    /// Starts a line as the login user or, through sudo, as another; what neither asks nor starts is given up.
-    pub(super) async fn start(shell: &Shell, target: &Target, line: &str) -> Result<Self, Fault> {
-        let deadline = Instant::now() + LOGIN_DEADLINE;
-        let within = format!("within {}s", LOGIN_DEADLINE.as_secs());
+    /// Starts a line as the login user or, through sudo, as another; what neither asks nor starts within the limit is
+    /// given up.
+    pub(super) async fn start(
+        shell: &Shell,
+        target: &Target,
+        line: &str,
+        limit: Duration,
+    ) -> Result<Self, Fault> {
+        let deadline = Instant::now() + limit;
+        let within = format!("within {}s", limit.as_secs());
         let (whole, prompt) = match &target.r#become {
             None => (line.to_owned(), None),
             Some(escalation) => {
@@ -50,8 +53,10 @@ impl Login {
             let (program, user) = (escalation.program(), &escalation.user);
             let what =
                 format!("{program} to `{user}` neither asked for a password nor started a shell {within}");
-            let next =
-                format!("try {program} on the host: it may wait for a name service, a token or a terminal");
+            let next = match escalation.method {
+                BecomeMethod::Sudo => "try it on the host: sudo -n true; a slow one needs a longer --timeout",
+                BecomeMethod::Doas => "try it on the host: doas -n true; a slow one needs a longer --timeout",
+            };
             Err(Fault::new(FaultKind::Become, what).next(next))
         })
     }
@@ -316,8 +321,10 @@ pub(super) fn lost(error: std::io::Error) -> Fault {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use super::super::{BecomeMethod, Via};
+    use super::super::Via;
     use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
 
     /// A target whose sudo is this script.
     fn target(folder: &std::path::Path, script: &str, password: Option<&str>) -> Target {
@@ -361,14 +368,15 @@ mod tests {
         ] {
             let folder = tempfile::tempdir().expect("temp dir");
             let target = target(folder.path(), script, password);
-            let login = tokio::spawn(async move { Login::start(&Shell::Local, &target, "true").await });
+            let login =
+                tokio::spawn(async move { Login::start(&Shell::Local, &target, "true", LIMIT).await });
             // The clock runs only once the script does.
             let begun = folder.path().join("pid");
             while std::fs::read_to_string(&begun).map_or(true, |pid| pid.is_empty()) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             tokio::time::pause();
-            tokio::time::advance(LOGIN_DEADLINE).await;
+            tokio::time::advance(LIMIT).await;
             let fault = login.await.expect("ends").err().expect("no shell");
             tokio::time::resume();
             assert_eq!(fault.kind, FaultKind::Become, "{script}");

@@ -23,8 +23,6 @@ use super::{
     Become, Call, Content, Fault, FaultKind, OutputSink, RawOutput, Reply, Target, Transport, Via, bootstrap,
 };
 
-/// How long the agent may take from the start of its shell line to its hello.
-const HELLO_DEADLINE: Duration = Duration::from_secs(30);
 /// How long the agent's own end of a step may lag behind the step's timeout before the controller stops waiting.
 const TIMEOUT_GRACE: Duration = Duration::from_secs(30);
 
@@ -37,6 +35,8 @@ pub struct PoolSettings {
     pub control_directory: PathBuf,
     /// Connections being opened at once.
     pub openings: usize,
+    /// How long a shell may take from its start to its first words, sudo included, and the agent to its hello.
+    pub hello: Duration,
     /// How long a lost connection may take to come back while a step runs.
     pub reconnect: Duration,
 }
@@ -179,7 +179,7 @@ impl Pool {
             protocol::encode(&hello, &[]).map_err(|e| Fault::new(FaultKind::Controller, e.to_string()))?;
         stdin.write_all(&bytes).await.map_err(lost)?;
         stdin.flush().await.map_err(lost)?;
-        match timeout(HELLO_DEADLINE, frame(&mut stdout)).await {
+        match timeout(self.settings.hello, frame(&mut stdout)).await {
             Ok(Some((FromAgent::Hello(hello), _))) if hello.protocol == PROTOCOL => {
                 Ok(Channel::new(hello, shell, stdin, stdout))
             }
@@ -191,7 +191,7 @@ impl Pool {
             Ok(_) => Err(Fault::new(FaultKind::Lost, "the agent ended before it said hello")),
             Err(_) => Err(Fault::new(
                 FaultKind::TimedOut,
-                format!("the agent did not say hello within {}s", HELLO_DEADLINE.as_secs()),
+                format!("the agent did not say hello within {}s", self.settings.hello.as_secs()),
             )),
         }
     }
@@ -199,12 +199,12 @@ impl Pool {
     /// Starts a line as the target's user and reads up to the agent's first words.
     async fn begin(&self, shell: &Shell, target: &Target, line: &str) -> Result<Began, Fault> {
         // A login has a deadline of its own, which knows more about what hangs.
-        let mut login = Login::start(shell, target, line).await?;
-        let deadline = Instant::now() + HELLO_DEADLINE;
+        let mut login = Login::start(shell, target, line, self.settings.hello).await?;
+        let deadline = Instant::now() + self.settings.hello;
         let late = |_| {
             Fault::new(
                 FaultKind::Lost,
-                format!("the host did not start a shell within {}s", HELLO_DEADLINE.as_secs()),
+                format!("the host did not start a shell within {}s", self.settings.hello.as_secs()),
             )
         };
         let mut said = String::new();
@@ -228,7 +228,7 @@ impl Pool {
     async fn install(&self, shell: &Shell, target: &Target, gzip: bool) -> Result<(), Fault> {
         let agent = dcos_play_embedded_agent::agent();
         let line = bootstrap::install(agent.hash, agent.size, gzip);
-        let mut login = Login::start(shell, target, &line).await?;
+        let mut login = Login::start(shell, target, &line, self.settings.hello).await?;
         let plain;
         let bytes: &[u8] = if gzip {
             agent.gzip
@@ -353,7 +353,7 @@ impl Transport for Pool {
     ) -> BoxFuture<'a, Result<RawOutput, Fault>> {
         async move {
             let shell = self.shell(target).await?;
-            let mut login = Login::start(&shell, target, command).await?;
+            let mut login = Login::start(&shell, target, command, self.settings.hello).await?;
             drop(std::mem::replace(&mut login.stdin, Box::new(tokio::io::sink())));
             let mut stdout = Vec::new();
             let Login { stdout: mut from, stderr: complaints, running, .. } = login;
