@@ -46,3 +46,26 @@ fn every_help_fits_a_hundred_columns_and_names_the_exit_statuses() {
         assert!(seen.iter().any(|s| s == name), "{name} was not asked: {seen:?}");
     }
 }
+
+#[test]
+fn the_agents_help_fits_too_and_anything_else_is_refused() {
+    let project = Project::new();
+    let program = project.path("agent");
+    fs_err::write(&program, dcos_play_embedded_agent::agent().bytes().expect("whole")).expect("writes");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs_err::set_permissions(&program, mode).expect("a mode");
+    let said = |word: &str| {
+        let output = std::process::Command::new(&program).arg(word).output().expect("it runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (status, help, err) = said("--help");
+    assert_eq!((status, err.as_str()), (Some(0), ""));
+    assert!(help.lines().all(|l| l.chars().count() <= 100), "{help}");
+    assert!(
+        help.ends_with(
+            "\nExit status: 0 fine, 1 the work could not be begun, 2 the command line is wrong.\n"
+        )
+    );
+    assert_eq!(said("--hlep"), (Some(2), String::new(), help));
+}
