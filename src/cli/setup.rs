@@ -283,7 +283,7 @@ fn hide_passwords(variables: &[(Arc<str>, Arc<Node>)], masks: &Masks) {
     }
 }
 
-/// Opens vault values for templates and actions; `None` without a password.
+/// Opens vault values for templates and actions, and hides them in output; `None` without a password.
 pub(super) fn vault_opener(vault: &Arc<Vault>) -> Option<template::VaultOpener> {
     if vault.is_empty() {
         return None;

@@ -18,6 +18,9 @@ const KEEPALIVE_SECONDS: u32 = 5;
 /// How long an unused master connection stays for the next run, as Ansible's `ControlPersist` does.
 const PERSIST: &str = "60s";
 
+/// How long a master connection on this machine may take to say that it lives.
+const KEPT_DEADLINE: Duration = Duration::from_secs(5);
+
 /// Set for the `ssh` child that may need a password; see [`answer_askpass`].
 const ASKPASS_VARIABLE: &str = "DCOS_PLAY_ASKPASS_ANSWER";
 
@@ -61,7 +64,8 @@ impl Shell {
         let control = control_directory.join(control_name(ssh));
         let executable = ssh.executable.clone();
         let kept = openssh::Session::resume_mux(control.clone().into_boxed_path(), None);
-        if kept.check().await.is_ok() {
+        // A master that hangs (it was stopped, or swapped out for good) is as good as none.
+        if matches!(timeout(KEPT_DEADLINE, kept.check()).await, Ok(Ok(()))) {
             return Ok(Self::Ssh { session: kept.into(), control, executable });
         }
         // Nobody listens: what lies there is the socket of a dead master.

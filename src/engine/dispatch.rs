@@ -241,18 +241,23 @@ impl Pass<'_> {
 
     /// Adds what every result has, and turns facts into effects.
     fn finish(&self, ended: Ended, delegate: Option<&Arc<str>>, scope: &Arc<dyn Scope>) -> Ended {
-        let Ended::Done(mut done) = ended else {
-            return match ended {
-                Ended::Unreachable(fault) if fault.kind == FaultKind::Cancelled => Ended::Cancelled,
-                other => other,
-            };
+        let named = |result: &mut Map<String, Json>| {
+            let Some(host) = delegate else { return };
+            let mut more = Map::new();
+            more.insert("ansible_delegated_host".into(), (**host).into());
+            result.insert("_ansible_delegated_vars".into(), Json::Object(more));
+        };
+        let mut done = match ended {
+            Ended::Done(done) => done,
+            Ended::Failed(mut result) => {
+                named(&mut result);
+                return Ended::Failed(result);
+            }
+            Ended::Unreachable(fault) if fault.kind == FaultKind::Cancelled => return Ended::Cancelled,
+            other => return other,
         };
         add_lines(&mut done.result);
-        if let Some(host) = delegate {
-            let mut more = Map::new();
-            more.insert("ansible_delegated_vars".into(), serde_json::json!({ "ansible_host": &**host }));
-            done.result.insert("_ansible_delegated_vars".into(), Json::Object(more));
-        }
+        named(&mut done.result);
         let own_facts = matches!(self.task.action.kind, ActionKind::Module(_) | ActionKind::Custom(_))
             || &*self.task.action.name == "gather_facts";
         if own_facts && let Some(Json::Object(facts)) = done.result.get("ansible_facts") {

@@ -285,7 +285,11 @@ impl RunState {
             record.totals.count(host, *outcome, changed, *took_ms);
         }
         let progress = matches!(event.kind, EventKind::StepOutput { .. } | EventKind::HostBusy { .. });
-        if !progress && let Err(error) = record.journal.add(&event) {
+        // Nothing goes behind a record that is torn: a journal is torn at its end only.
+        if !progress
+            && !*self.broken.borrow()
+            && let Err(error) = record.journal.add(&event)
+        {
             // Resume rests on the journal: without it no step may start.
             if !self.broken.send_replace(true) {
                 let text = error.to_string();

@@ -130,6 +130,7 @@ impl Walker {
             role: task.role.as_ref().map(|r| r.name.clone()),
             action: Arc::clone(&task.action.name),
             place: run.place(task.span),
+            delegate: None,
         });
         let done = restored(task, result.clone());
         self.keep(task, &done);

@@ -203,13 +203,19 @@ impl Walker {
             role: task.role.as_ref().map(|r| r.name.clone()),
             action: Arc::clone(&task.action.name),
             place: run.place(task.span),
+            delegate: self.delegate_shown(task, &shared),
         });
+        // A step that is not on record must not act: a resumed run would not know of it.
+        if run.journal_broken() {
+            return self.conclude(task, step, name, Ended::Cancelled, false, false, 0, String::new());
+        }
         run.step_begins();
         let began = run.clock.now();
         let prints = Arc::new(Prints::default());
         let keywords = self.keywords(task, &shared);
         let (end, ignore, no_log) = match (&keywords, &held) {
-            (Err(error), _) => (self.template_end(error), false, false),
+            // Whether the task may be shown is not known then.
+            (Err(error), _) => (self.template_end(error), false, task.settings.no_log.is_some()),
             (Ok(keywords), Err(error)) => (self.template_end(error), keywords.ignore_errors, keywords.no_log),
             (Ok(keywords), Ok(_)) => {
                 let pass = Pass {
@@ -890,6 +896,14 @@ impl Walker {
             .map_or_else(|| name.to_owned(), |text| self.playing.run.inputs.mask(&text))
     }
 
+    /// The host that a task is delegated to, for people; none when it can't be told before the loop runs.
+    fn delegate_shown(&self, task: &Task, scope: &Arc<dyn Scope>) -> Option<Arc<str>> {
+        let node = task.settings.delegate_to.as_ref()?;
+        let value = self.playing.run.inputs.templates.node(node, scope).ok()?;
+        let name = value.as_str().filter(|n| !n.trim().is_empty() && !crate::template::is_omit(&value))?;
+        Some(self.playing.run.inputs.mask(name).into())
+    }
+
     fn ran_as(&self, task: &Task) -> String {
         if !matches!(task.action.kind, ActionKind::Module(_) | ActionKind::Custom(_)) {
             return String::new();
@@ -913,6 +927,7 @@ impl Walker {
             role: task.role.as_ref().map(|r| r.name.clone()),
             action: Arc::clone(&task.action.name),
             place: run.place(task.span),
+            delegate: None,
         });
         let mut result = Map::new();
         result.insert("failed".into(), true.into());

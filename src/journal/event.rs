@@ -60,6 +60,12 @@ pub enum EventKind {
     PlayFinished {
         play: PlayId,
     },
+    /// The play could not start or go on, which ends the run.
+    PlayBroken {
+        play: PlayId,
+        why: String,
+        place: Place,
+    },
     PlayNotRun {
         play: PlayId,
         name: String,
@@ -81,6 +87,9 @@ pub enum EventKind {
         role: Option<String>,
         action: Arc<str>,
         place: Place,
+        /// The host that does it for this one; not told when the items of a loop go to different ones.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        delegate: Option<Arc<str>>,
     },
     /// Output of a running step; progress only.
     StepOutput {

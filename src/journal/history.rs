@@ -113,6 +113,7 @@ mod tests {
             role: None,
             action: "command".into(),
             place: Place::default(),
+            delegate: None,
         }
     }
 

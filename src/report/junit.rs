@@ -44,8 +44,13 @@ fn render(events: &[Event]) -> String {
                 plays.insert(*play, suites.len());
                 suites.push(Suite { name: name.clone(), ..Suite::default() });
             }
-            EventKind::StepStarted { step, play, name, role, action, .. } => {
-                let begun = Started { name: name.clone(), role: role.clone(), action: Arc::clone(action) };
+            EventKind::StepStarted { step, play, name, role, action, delegate, .. } => {
+                let begun = Started {
+                    name: name.clone(),
+                    role: role.clone(),
+                    action: Arc::clone(action),
+                    delegate: delegate.clone(),
+                };
                 started.insert(*step, (*play, begun));
             }
             EventKind::HostUnreachable { step, what, .. } => {
@@ -168,6 +173,7 @@ mod tests {
                 role: Some("web".to_owned()),
                 action: "command".into(),
                 place: Place::default(),
+                delegate: None,
             },
             EventKind::StepFinished {
                 step: 1,

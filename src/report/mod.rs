@@ -54,6 +54,7 @@ pub(crate) struct Started {
     pub(crate) name: String,
     pub(crate) role: Option<String>,
     pub(crate) action: Arc<str>,
+    pub(crate) delegate: Option<Arc<str>>,
 }
 
 impl Started {
@@ -62,6 +63,14 @@ impl Started {
         match &self.role {
             Some(role) => format!("{role} : {}", self.name),
             None => self.name.clone(),
+        }
+    }
+
+    /// `host -> delegate` as Ansible shows who does the work.
+    pub(crate) fn at(&self, host: &str) -> String {
+        match &self.delegate {
+            Some(delegate) => format!("{host} -> {delegate}"),
+            None => host.to_owned(),
         }
     }
 }
@@ -129,8 +138,13 @@ pub fn run(events: &Receiver<Arc<Event>>, logs: HostLogs, console: Console, comp
                 }
             },
         };
-        if let EventKind::StepStarted { step, name, role, action, .. } = &event.kind {
-            let started = Started { name: name.clone(), role: role.clone(), action: Arc::clone(action) };
+        if let EventKind::StepStarted { step, name, role, action, delegate, .. } = &event.kind {
+            let started = Started {
+                name: name.clone(),
+                role: role.clone(),
+                action: Arc::clone(action),
+                delegate: delegate.clone(),
+            };
             context.started.insert(*step, started);
         }
         if let Some(reporter) = &mut logs

@@ -349,8 +349,8 @@ impl Transport for SimulatedTransport {
         .boxed()
     }
 
-    fn cancel<'a>(&'a self, _: &'a Target, _: &'a StepKey, _: Duration) -> BoxFuture<'a, ()> {
-        async {}.boxed()
+    fn cancel<'a>(&'a self, _: &'a Target, _: &'a StepKey, _: Duration) -> BoxFuture<'a, bool> {
+        async { true }.boxed()
     }
 
     fn reset<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, ()> {

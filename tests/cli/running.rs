@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::{outcomes, project};
+use nix::sys::signal::Signal;
+
+use crate::{LIMIT, outcomes, project};
 
 #[test]
 fn a_step_is_in_the_journal_before_it_acts_and_once_only() {
@@ -141,4 +143,33 @@ fn a_wrong_sudo_password_is_told_as_such_and_is_nowhere() {
     assert!(!out.contains("hunter2"), "{out}");
     assert!(!project.read(".dcos-play/runs/latest/journal.jsonl").contains("hunter2"));
     assert!(matches!(output.status.code(), Some(2 | 4)), "{out}");
+}
+
+#[test]
+fn the_second_interrupt_ends_a_sudo_that_hangs() {
+    let project = project("- hosts: h1\n  gather_facts: false\n  become: true\n  tasks: [{ping: }]\n");
+    project.file(
+        "hosts",
+        &format!(
+            "h1 ansible_connection=local ansible_become_user=daemon ansible_become_exe={}\n",
+            project.path("sudo").display()
+        ),
+    );
+    // Takes no input and never starts a shell, as with a name service that does not answer.
+    project
+        .file("sudo", &format!("#!/bin/sh\necho $$ >{}\nexec sleep 1000\n", project.path("pid").display()));
+    fs_err::set_permissions(project.path("sudo"), std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    let run = project.start(&["run", "play.yml", "-i", "hosts"]);
+    let pid = || fs_err::read_to_string(project.path("pid")).unwrap_or_default().trim().to_owned();
+    project.until("sudo to begin", LIMIT, || !pid().is_empty());
+    run.signal(Signal::SIGINT);
+    project.until("the cancel", LIMIT, || project.journal().iter().any(|e| e["event"] == "cancel_began"));
+    let asked = std::time::Instant::now();
+    run.signal(Signal::SIGINT);
+    let (status, out, err) = run.wait();
+    assert_eq!(status, 130, "{out}{err}");
+    // Well below the deadline of a login, which would end it, too.
+    assert!(asked.elapsed() < std::time::Duration::from_secs(10), "{out}{err}");
+    let lives = || std::path::Path::new(&format!("/proc/{}", pid())).exists();
+    project.until("sudo to be ended", LIMIT, || !lives());
 }
