@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 use dcos_play::cli::{
-    Arguments, Command, Trouble, inventory, lab, lint, masters, plan, report, run, simulate,
+    Arguments, Command, Trouble, graph, inventory, lab, lint, masters, plan, report, run, simulate,
 };
 use dcos_play::connection::answer_askpass;
 use dcos_play::exit;
@@ -40,6 +40,7 @@ fn dispatch(command: &Command) -> Result<u8, Trouble> {
         Command::Lint(args) => lint::run(args, &mut stdout()),
         Command::Report(args) => report::run(args, &mut stdout()),
         Command::Plan(args) => plan::run(args, &mut stdout()),
+        Command::Graph(args) => graph::run(args, &mut stdout()),
         Command::Inventory(args) => inventory::run(args, &mut stdout()),
         Command::Lab(args) => lab::run(args, &mut stdout()).map_err(Trouble::from),
         Command::Masters(args) => masters::run(args, &mut stdout()),

@@ -3,6 +3,7 @@
 
 mod background;
 mod cases;
+mod drawing;
 mod failures;
 mod pace;
 mod running;

@@ -301,6 +301,7 @@ impl Reading {
             | EventKind::StepItem { .. }
             | EventKind::HandlersNotified { .. }
             | EventKind::HostRescued { .. }
+            | EventKind::HostDeparted { .. }
             | EventKind::CancelBegan { .. } => {}
         }
     }
