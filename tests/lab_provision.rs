@@ -1,5 +1,5 @@
-//! The whole provision on real hosts: reboot, second run, an installer that fails, a controller that dies. A lost host is in
-//! `lab_recovery`. Needs root and the programs of `dcos-play lab`; says so and passes where they are missing.
+//! The whole provision on real hosts: reboot, second run, a host lost in the middle, an installer that fails, a controller
+//! that dies. Needs root and the programs of `dcos-play lab`; says so and passes where they are missing.
 
 mod support;
 
@@ -204,4 +204,35 @@ fn wrong_input_and_a_dying_controller_are_survived() {
     fine(&cluster.provision(&["--resume"]));
     fine(&cluster.provision(&[]));
     assert!(cluster.changed().values().all(|n| *n == 0), "{:?}", cluster.changed());
+}
+
+#[test]
+fn a_host_lost_in_the_middle_is_told_and_the_next_run_completes() {
+    if skipped() {
+        return;
+    }
+    let cluster = Cluster::new("10.82.0", 1, 1, 1);
+    fine(&cluster.run(&["lab", "up", "-i", "inventory/lab.yml"]));
+    let mut command =
+        cluster.command(&["run", "playbooks/provision.yml", "-i", "inventory/lab.yml", "--timeout", "3"]);
+    command.env("DCOS_PLAY_RECONNECT", "3");
+    let child = command.stdout(std::process::Stdio::piped()).spawn().expect("the run starts");
+    let path = cluster.project.path(".dcos-play/runs/latest/journal.jsonl");
+    cluster.project.until("the agent's host to work after its reboot", LIMIT, || {
+        journal(&path)
+            .iter()
+            .any(|e| e["event"] == "step_started" && e["host"] == "agent1" && e["name"] == "Install Docker")
+    });
+    fine(&cluster.run(&["lab", "stop", "-i", "inventory/lab.yml", "agent1", "--hard"]));
+    let output = child.wait_with_output().expect("the run ends");
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(matches!(output.status.code(), Some(2 | 4)), "{out}");
+    assert!(out.contains("agent1 ·") && out.contains("unreachable"), "{out}");
+    let end = cluster.events("run_finished").pop().expect("an end");
+    assert_eq!(end["totals"]["hosts"]["agent1"]["unreachable"], 1, "{out}");
+
+    // The inventory is the lab's: the next run boots what does not run.
+    fine(&cluster.provision(&[]));
+    fine(&cluster.provision(&[]));
+    assert!(cluster.changed().values().all(|n| *n == 0));
 }

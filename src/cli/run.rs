@@ -231,6 +231,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
         run: agent_run,
         control_directory: control_directory()?,
         openings: 32,
+        hello: Duration::from_secs(args.timeout.max(1) * 3),
         reconnect: Duration::from_secs(reconnect_seconds()),
     }));
     let (interrupted, interrupts) = watch::channel(0_u8);

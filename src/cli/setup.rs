@@ -277,7 +277,7 @@ pub(super) fn vault_opener(vault: &Arc<Vault>) -> Option<template::VaultOpener> 
         return None;
     }
     let vault = Arc::clone(vault);
-    Some(Arc::new(move |text| vault.decrypt(text).map_err(|e| e.to_string())))
+    Some(Arc::new(move |text| vault.open_value(text).map_err(|e| e.to_string())))
 }
 
 /// The vault with the passwords that the flags give.
@@ -398,7 +398,7 @@ struct Opener(Arc<Vault>);
 
 impl crate::resolve::Unlock for Opener {
     fn open(&self, text: &str) -> Result<String, crate::resolve::Locked> {
-        self.0.decrypt(text).map_err(|e| {
+        self.0.open_file(text).map_err(|e| {
             let help = e.help().map(|h| format!(": {h}")).unwrap_or_default();
             crate::resolve::Locked(format!("{e}{help}"))
         })

@@ -23,8 +23,6 @@ use super::{
     Become, Call, Content, Fault, FaultKind, OutputSink, RawOutput, Reply, Target, Transport, Via, bootstrap,
 };
 
-/// How long the agent may take from the start of its shell line to its hello.
-const HELLO_DEADLINE: Duration = Duration::from_secs(30);
 /// How long the agent's own end of a step may lag behind the step's timeout before the controller stops waiting.
 const TIMEOUT_GRACE: Duration = Duration::from_secs(30);
 
@@ -37,6 +35,8 @@ pub struct PoolSettings {
     pub control_directory: PathBuf,
     /// Connections being opened at once.
     pub openings: usize,
+    /// How long a shell may take from its start to its first words, sudo included, and the agent to its hello.
+    pub hello: Duration,
     /// How long a lost connection may take to come back while a step runs.
     pub reconnect: Duration,
 }
@@ -161,7 +161,7 @@ impl Pool {
             protocol::encode(&hello, &[]).map_err(|e| Fault::new(FaultKind::Controller, e.to_string()))?;
         stdin.write_all(&bytes).await.map_err(lost)?;
         stdin.flush().await.map_err(lost)?;
-        match timeout(HELLO_DEADLINE, frame(&mut stdout)).await {
+        match timeout(self.settings.hello, frame(&mut stdout)).await {
             Ok(Some((FromAgent::Hello(hello), _))) if hello.protocol == PROTOCOL => {
                 Ok(Channel::new(hello, stdin, stdout))
             }
@@ -173,21 +173,21 @@ impl Pool {
             Ok(_) => Err(Fault::new(FaultKind::Lost, "the agent ended before it said hello")),
             Err(_) => Err(Fault::new(
                 FaultKind::TimedOut,
-                format!("the agent did not say hello within {}s", HELLO_DEADLINE.as_secs()),
+                format!("the agent did not say hello within {}s", self.settings.hello.as_secs()),
             )),
         }
     }
 
     /// Starts a line as the target's user and reads up to the agent's first words.
     async fn begin(&self, shell: &Shell, target: &Target, line: &str) -> Result<Began, Fault> {
-        let deadline = Instant::now() + HELLO_DEADLINE;
+        let deadline = Instant::now() + self.settings.hello;
         let late = |_| {
             Fault::new(
                 FaultKind::Lost,
-                format!("the host did not start a shell within {}s", HELLO_DEADLINE.as_secs()),
+                format!("the host did not start a shell within {}s", self.settings.hello.as_secs()),
             )
         };
-        let mut login = timeout_at(deadline, self.login(shell, target, line)).await.map_err(late)??;
+        let mut login = self.login(shell, target, line).await?;
         let mut said = String::new();
         loop {
             said.clear();
@@ -251,9 +251,22 @@ impl Pool {
 
     /// Starts a line as the login user or, through sudo, as another; a `sudo` that neither asks nor starts is given up.
     async fn login(&self, shell: &Shell, target: &Target, line: &str) -> Result<Login, Fault> {
-        timeout(HELLO_DEADLINE, self.log_in(shell, target, line)).await.unwrap_or_else(|_| {
-            let what = format!("no shell had started on the host after {}s", HELLO_DEADLINE.as_secs());
-            Err(Fault::new(FaultKind::TimedOut, what))
+        timeout(self.settings.hello, self.log_in(shell, target, line)).await.unwrap_or_else(|_| {
+            let seconds = self.settings.hello.as_secs();
+            Err(match &target.r#become {
+                Some(escalation) => Fault::new(
+                    FaultKind::Become,
+                    format!(
+                        "sudo to `{}` neither asked for a password nor started a shell within {seconds}s",
+                        escalation.user
+                    ),
+                )
+                .next("try it on the host: sudo -n true; a slow one needs a longer --timeout"),
+                None => Fault::new(
+                    FaultKind::TimedOut,
+                    format!("no shell had started on the host after {seconds}s"),
+                ),
+            })
         })
     }
 

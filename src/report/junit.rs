@@ -28,11 +28,7 @@ struct Suite {
 /// # Errors
 /// A disk that refuses.
 pub fn write(path: &Path, events: &[Event]) -> std::io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".new");
-    let fresh = path.with_file_name(name);
-    fs_err::write(&fresh, render(events))?;
-    fs_err::rename(fresh, path)
+    super::write_whole(path, render(events).as_bytes())
 }
 
 fn render(events: &[Event]) -> String {

@@ -80,6 +80,17 @@ pub(crate) trait Reporter: Send {
     fn on_event(&mut self, event: &Event, context: &Context) -> std::io::Result<()>;
 }
 
+/// Writes a file whole or not at all. Only its user can read it: results may be private.
+fn write_whole(path: &std::path::Path, text: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+    let named =
+        |error: std::io::Error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let mut fresh = tempfile::NamedTempFile::new_in(folder).map_err(named)?;
+    fresh.write_all(text).map_err(named)?;
+    fresh.persist(path).map_err(|e| named(e.error))?;
+    Ok(())
+}
+
 /// Without events for this long, the logs are brought up to date.
 const QUIET: Duration = Duration::from_millis(50);
 /// And this long after the last time in any case.
