@@ -51,6 +51,8 @@ impl Walker {
             Way::Run => {}
             _ if run.inputs.options.flush_cache && gathers(task) => {}
             _ if ALWAYS_RUN.contains(&&*task.action.name) => {}
+            // Its result does not say on which host; setting it again costs nothing.
+            _ if &*task.action.name == "set_fact" && task.settings.delegate_facts.is_some() => {}
             Way::RunOnly if resume.explain => {
                 self.depart(task, scope, nth, "its result was not kept (no_log or a secret)")
             }
