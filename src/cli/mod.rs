@@ -5,6 +5,7 @@
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub mod common;
+pub mod graph;
 pub mod inventory;
 pub mod lab;
 pub mod lint;
@@ -37,6 +38,8 @@ pub enum Command {
     Plan(plan::PlanArgs),
     /// Write the page that shows a run: report.html
     Report(report::ReportArgs),
+    /// Draw what waits for what
+    Graph(graph::GraphArgs),
     /// Show the inventory
     Inventory(inventory::InventoryArgs),
     /// Real hosts on this machine, for rehearsal and tests

@@ -362,7 +362,7 @@ fn earlier_run(args: &RunArgs) -> Result<Option<(String, Resume)>, Trouble> {
     let folder = crate::journal::latest(&std::env::current_dir()?, wanted.as_deref())
         .map_err(|e| wrong(e.to_string()))?;
     let (header, events) = crate::journal::read(&folder.journal()).map_err(|e| wrong(e.to_string()))?;
-    let history = History::of(&events);
+    let history = with_earlier(History::of(&events), &wrong)?;
     let given: Vec<String> = args
         .playbooks
         .iter()
@@ -382,6 +382,27 @@ fn earlier_run(args: &RunArgs) -> Result<Option<(String, Resume)>, Trouble> {
     };
     let resume = Resume { history: Arc::new(history), explain: args.explain, interrupted };
     Ok(Some((header.agent_run, resume)))
+}
+
+/// Adds what the runs before knew: a resumed run that was killed early has not taken over all of it yet.
+fn with_earlier(mut history: History, wrong: &dyn Fn(String) -> Trouble) -> Result<History, Trouble> {
+    let mut seen = vec![history.run.clone()];
+    while let Some(id) = history.resumes.take().filter(|id| !seen.contains(id)) {
+        let folder = match crate::journal::latest(&std::env::current_dir()?, Some(&id)) {
+            Ok(folder) => folder,
+            // A run that came to its end has taken over all that it could.
+            Err(_) if history.finished => break,
+            Err(error) => {
+                let text =
+                    format!("run {} resumed run {id} and did not come to its end: {error}", history.run);
+                return Err(wrong(text));
+            }
+        };
+        let (_, events) = crate::journal::read(&folder.journal()).map_err(|e| wrong(e.to_string()))?;
+        history = history.after(History::of(&events));
+        seen.push(id);
+    }
+    Ok(history)
 }
 
 /// Counts Ctrl-C and SIGTERM; the third leaves at once.

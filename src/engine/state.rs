@@ -382,7 +382,8 @@ impl RunState {
     pub(super) fn outcome_of_run(&self) -> (Totals, bool, bool) {
         let totals = self.totals();
         let lost = lock(&self.lost);
-        let failed = lost.values().any(|l| *l == Lost::Failed);
+        // A host that another's failure kept from its work has not done it either.
+        let failed = lost.values().any(|l| matches!(l, Lost::Failed | Lost::Aborted));
         let unreachable = lost.values().any(|l| *l == Lost::Unreachable);
         drop(lost);
         (totals, failed, unreachable)

@@ -457,6 +457,14 @@ impl Walker {
             let state = host.as_ref().map_or_else(|| Arc::clone(&own), |h| store.host(h));
             state.add_facts(facts.iter().map(|(k, v)| (Arc::from(k.as_str()), data(v))));
         }
+        for (host, effect) in &done.set_elsewhere {
+            if let Effect::SetFact { vars, cacheable } = effect {
+                let state = store.host(host);
+                for (name, value) in vars {
+                    state.set_fact(Arc::clone(name), value.clone(), *cacheable);
+                }
+            }
+        }
         for effect in &done.effects {
             match effect {
                 Effect::SetFact { vars, cacheable } => {
@@ -567,7 +575,7 @@ impl Walker {
         let task = pass.task;
         let variable = loop_.control.loop_var.as_deref().unwrap_or("item");
         let mut results: Vec<Json> = Vec::with_capacity(items.len());
-        let (mut effects, mut facts) = (Vec::new(), Vec::new());
+        let (mut effects, mut facts, mut set_elsewhere) = (Vec::new(), Vec::new(), Vec::new());
         let (mut changed, mut failed, mut all_skipped) = (false, false, true);
         let mut warnings = Vec::new();
         // What an item sets or registers is seen by the items after it (`acc: "{{ acc | default([]) + [item] }}"`).
@@ -604,6 +612,7 @@ impl Walker {
             }
             effects.extend(done.effects);
             facts.extend(done.facts);
+            set_elsewhere.extend(done.set_elsewhere);
             let is = |result: &Map<String, Json>, key: &str| result.get(key) == Some(&Json::Bool(true));
             let (bad, skip, change) = (is(&result, "failed"), is(&result, "skipped"), is(&result, "changed"));
             failed |= bad;
@@ -674,7 +683,7 @@ impl Walker {
         if !warnings.is_empty() {
             all.insert("warnings".into(), Json::Array(warnings));
         }
-        Ended::Done(Done { result: all, effects, facts })
+        Ended::Done(Done { result: all, effects, facts, set_elsewhere })
     }
 
     fn break_when(

@@ -141,6 +141,15 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         adopted: bool,
     },
+    /// A resumed run takes over nothing more for this host: it goes on for real at this task.
+    HostDeparted {
+        play: PlayId,
+        host: Arc<str>,
+        path: Arc<str>,
+        /// The how manyth time that the host meets the task, from 0.
+        nth: usize,
+        why: String,
+    },
     HandlersNotified {
         step: StepId,
         host: Arc<str>,

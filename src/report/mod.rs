@@ -112,6 +112,24 @@ fn flush(logs: &mut Option<HostLogs>, complaints: &mut dyn Write) {
     }
 }
 
+/// How long events may gather before they are shown.
+const REST: Duration = Duration::from_millis(2);
+
+/// The next event, if one comes while it is not [`QUIET`] yet. Resting instead of waiting: a thread that waits has to be
+/// woken for every single event, which costs the engine more than making the event.
+fn gathered(events: &Receiver<Arc<Event>>) -> Result<Arc<Event>, RecvTimeoutError> {
+    let began = Instant::now();
+    loop {
+        std::thread::sleep(REST);
+        match events.try_recv() {
+            Ok(event) => return Ok(event),
+            Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+            Err(TryRecvError::Empty) if began.elapsed() > QUIET => return Err(RecvTimeoutError::Timeout),
+            Err(TryRecvError::Empty) => {}
+        }
+    }
+}
+
 /// Feeds every reporter until the engine drops its end. A reporter that fails is silenced and named at the end: a full
 /// disk under the logs must not end a run.
 pub fn run(events: &Receiver<Arc<Event>>, logs: HostLogs, console: Console, complaints: &mut dyn Write) {
@@ -127,7 +145,7 @@ pub fn run(events: &Receiver<Arc<Event>>, logs: HostLogs, console: Console, comp
         let event = match events.try_recv() {
             Ok(event) => event,
             Err(TryRecvError::Disconnected) => break,
-            Err(TryRecvError::Empty) => match events.recv_timeout(QUIET) {
+            Err(TryRecvError::Empty) => match gathered(events) {
                 Ok(event) => event,
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {

@@ -4,6 +4,7 @@
 mod background;
 mod cases;
 mod disk;
+mod drawing;
 mod failures;
 mod help;
 mod pace;

@@ -304,6 +304,7 @@ impl Reading {
             | EventKind::StepItem { .. }
             | EventKind::HandlersNotified { .. }
             | EventKind::HostRescued { .. }
+            | EventKind::HostDeparted { .. }
             | EventKind::CancelBegan { .. } => {}
         }
     }
