@@ -246,7 +246,7 @@ pub(super) fn read_inventory(
     inventory::load(&request, sources, found)
 }
 
-fn template_options(vault: &Arc<Vault>, current_folder: PathBuf) -> template::Options {
+pub(super) fn template_options(vault: &Arc<Vault>, current_folder: PathBuf) -> template::Options {
     template::Options {
         vault: vault_opener(vault),
         hosts: None,

@@ -6,6 +6,7 @@ mod cases;
 mod failures;
 mod pace;
 mod running;
+mod ssh;
 #[path = "../support/mod.rs"]
 mod support;
 
