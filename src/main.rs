@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::FromArgMatches as _;
 use dcos_play::cli::{
-    self, Arguments, Command, Trouble, graph, inventory, lab, lint, masters, plan, report, run, simulate,
+    self, Arguments, Command, Trouble, graph, inventory, lab, lint, masters, plan, report, run, simulate, ssh,
 };
 use dcos_play::connection::answer_askpass;
 use dcos_play::exit;
@@ -45,6 +45,8 @@ fn dispatch(command: &Command) -> Result<u8, Trouble> {
         Command::Inventory(args) => inventory::run(args, &mut stdout()),
         Command::Lab(args) => lab::run(args, &mut stdout()).map_err(Trouble::from),
         Command::Masters(args) => masters::run(args, &mut stdout()),
+        Command::Ssh(args) => ssh::login(args),
+        Command::Tunnel(args) => ssh::tunnel(args),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut cli::command(), "dcos-play", &mut stdout());
             Ok(exit::FINE)

@@ -12,10 +12,12 @@ pub mod lint;
 mod listing;
 pub mod masters;
 pub mod plan;
+mod reach;
 pub mod report;
 pub mod run;
 mod setup;
 pub mod simulate;
+pub mod ssh;
 
 /// Runs Ansible playbooks as a dependency graph over SSH, without Python.
 #[derive(Debug, Parser)]
@@ -46,6 +48,10 @@ pub enum Command {
     Lab(lab::LabArgs),
     /// Plan changes of a cluster's masters
     Masters(masters::MastersArgs),
+    /// Log in to a host of the inventory as a run does, or run a command there
+    Ssh(ssh::SshArgs),
+    /// Open a cluster's admin UI on localhost, through a master
+    Tunnel(ssh::TunnelArgs),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
 }

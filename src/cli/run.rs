@@ -507,7 +507,7 @@ fn claim(args: &RunArgs, ready: &setup::Ready, folder: &RunFolder) -> Result<Hos
     }
 }
 
-fn host_keys_checked() -> bool {
+pub(super) fn host_keys_checked() -> bool {
     let said = std::env::var("ANSIBLE_HOST_KEY_CHECKING").unwrap_or_default();
     !matches!(said.to_lowercase().as_str(), "false" | "no" | "0" | "off")
 }

@@ -249,7 +249,7 @@ pub(super) fn read_inventory(
     inventory::load(&request, sources, found)
 }
 
-fn template_options(
+pub(super) fn template_options(
     vault: &Arc<Vault>,
     current_folder: PathBuf,
     known_hosts: Arc<OnceLock<Weak<Store>>>,

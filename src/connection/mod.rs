@@ -20,7 +20,7 @@ mod pool;
 mod shell;
 
 pub use pool::{Pool, PoolSettings};
-pub use shell::answer_askpass;
+pub use shell::{answer_askpass, ssh_for_people};
 
 use crate::vars::secrets::Secret;
 

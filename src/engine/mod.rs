@@ -35,6 +35,7 @@ mod walk;
 pub use resume::{Interrupted, Resume};
 pub use state::{ConnectionDefaults, Edges, Inputs, Options, REPORTS_AHEAD};
 pub use tags::selected;
+pub(crate) use target::via;
 
 use crate::journal::{CancelReason, EventKind, NotRun, RunMode, Totals};
 use crate::resolve::{NeedScope, Play, Playbook};

@@ -10,6 +10,7 @@ mod help;
 mod pace;
 mod running;
 mod secrets;
+mod ssh;
 #[path = "../support/mod.rs"]
 mod support;
 
