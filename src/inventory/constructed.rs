@@ -234,7 +234,7 @@ impl Work<'_> {
             Err(fault) => return self.failed("`keyed_groups`", span, &fault),
         };
         let empty_text = value.as_str() == Some("");
-        if !value.is_true() && !(empty_text && rule.default.is_some()) {
+        if !(value.is_true() || empty_text && rule.default.is_some()) {
             let container = !value.is_none() && value.len() == Some(0) && !empty_text;
             if self.strict && !container {
                 self.report(
