@@ -162,6 +162,7 @@ impl Kind {
             (_, "tags") => InPlace,
             (Self::Vpc, "cidr_block" | "tenancy") => Replace,
             (Self::Subnet, "vpc_id" | "cidr" | "az") => Replace,
+            (Self::InternetGateway, "vpc_id") => Replace,
             (Self::NatGateway, "subnet_id" | "allocation_id") => Replace,
             (Self::RouteTable, "vpc_id") => Replace,
             (Self::SecurityGroup, "name" | "description" | "vpc_id") => Replace,
