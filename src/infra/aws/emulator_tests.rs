@@ -33,6 +33,8 @@ resources:
   vpc: {ec2_vpc_net: {cidr_block: 10.77.1.5/16, tags: {team: a}}}
   gate: {ec2_vpc_igw: {vpc_id: '{{ vpc.id }}'}}
   public: {ec2_vpc_subnet: {vpc_id: '{{ vpc.id }}', cidr: 10.77.0.0/24, map_public: true}}
+  door: {ec2_security_group: {description: d, vpc_id: '{{ vpc.id }}', rules: [{ports: [22, 443], cidr_ip: 0.0.0.0/0}], rules_egress: [{proto: udp, ports: 53, cidr_ip: 10.0.0.0/8}]}}
+  inner: {ec2_security_group: {description: d, vpc_id: '{{ vpc.id }}', rules: [{proto: all, group_id: '{{ door.group_id }}'}]}}
   private: {ec2_vpc_subnet: {vpc_id: '{{ vpc.id }}', cidr: 10.77.1.0/24}}
 ";
 
@@ -65,7 +67,7 @@ async fn a_network_is_made_kept_repaired_and_taken_down() {
     let outcome = apply(&planner, false).await;
     assert!(outcome.faults.is_empty(), "{:?}", outcome.faults);
     let found = find_all(&account, "net-test").await.unwrap();
-    assert_eq!(found.len(), 4);
+    assert_eq!(found.len(), 6);
     let plan = planner.plan(&found).unwrap();
     assert!(plan.is_empty(), "{}", plan.show());
     // Drift: an attribute, a tag and an attachment changed by hand.
@@ -85,5 +87,5 @@ async fn a_network_is_made_kept_repaired_and_taken_down() {
     assert!(planner.plan(&found).unwrap().is_empty());
     let (outcome, left) = destroy(&account, "net-test").await.unwrap();
     assert!(outcome.faults.is_empty() && left.is_empty(), "{:?}", outcome.faults);
-    assert_eq!(outcome.done.len(), 4);
+    assert_eq!(outcome.done.len(), 6);
 }

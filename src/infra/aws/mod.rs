@@ -3,6 +3,7 @@
 //! Owns: every AWS type; nothing outside of this folder and the EC2 inventory names one. Must not: decide what to change.
 
 pub mod client;
+mod ec2_security_group;
 mod ec2_vpc_igw;
 mod ec2_vpc_net;
 mod ec2_vpc_subnet;
@@ -76,6 +77,7 @@ impl Cloud for Account {
                 Kind::Vpc => ec2_vpc_net::find(&self.clients, owner).await?,
                 Kind::Subnet => ec2_vpc_subnet::find(&self.clients, owner).await?,
                 Kind::InternetGateway => ec2_vpc_igw::find(&self.clients, owner).await?,
+                Kind::SecurityGroup => ec2_security_group::find(&self.clients, owner).await?,
                 _ => Vec::new(),
             };
             // The filter isn't trusted: emulators ignore some, and a wrong one would touch other people's objects.
@@ -84,8 +86,12 @@ impl Cloud for Account {
         .boxed()
     }
 
-    fn normal(&self, kind: Kind, _: &Identity, mut options: Options) -> Result<Options, CloudFault> {
-        // The name is a tag.
+    fn normal(&self, kind: Kind, identity: &Identity, mut options: Options) -> Result<Options, CloudFault> {
+        if kind == Kind::SecurityGroup {
+            ec2_security_group::normal(identity, &mut options)?;
+            return Ok(options);
+        }
+        // Of the others the name is a tag.
         options.remove("name");
         match kind {
             Kind::Vpc => ec2_vpc_net::normal(&mut options)?,
@@ -108,6 +114,9 @@ impl Cloud for Account {
                 Kind::Vpc => ec2_vpc_net::create(&self.clients, identity, tags, wanted).await,
                 Kind::Subnet => ec2_vpc_subnet::create(&self.clients, identity, tags, wanted).await,
                 Kind::InternetGateway => ec2_vpc_igw::create(&self.clients, identity, tags).await,
+                Kind::SecurityGroup => {
+                    ec2_security_group::create(&self.clients, identity, tags, wanted).await
+                }
                 _ => Err(not_built(kind)),
             }
         }
@@ -131,6 +140,9 @@ impl Cloud for Account {
                     (Kind::Subnet, option) => {
                         ec2_vpc_subnet::set(&self.clients, &found.id, option, &wanted[option]).await?;
                     }
+                    (Kind::SecurityGroup, option) => {
+                        ec2_security_group::set(&self.clients, found, option, &wanted[option]).await?;
+                    }
                     (Kind::InternetGateway, "vpc_id") => {
                         ec2_vpc_igw::attach(&self.clients, &found.id, text(wanted, "vpc_id")?).await?;
                     }
@@ -148,6 +160,7 @@ impl Cloud for Account {
                 Kind::Vpc => ec2_vpc_net::delete(&self.clients, &found.id).await,
                 Kind::Subnet => ec2_vpc_subnet::delete(&self.clients, &found.id).await,
                 Kind::InternetGateway => ec2_vpc_igw::delete(&self.clients, found).await,
+                Kind::SecurityGroup => ec2_security_group::delete(&self.clients, &found.id).await,
                 kind => Err(not_built(kind)),
             };
             match end {
