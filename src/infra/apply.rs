@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 
 use super::cloud::{Cloud, Found};
 use super::differ::{differences, tags_after};
-use super::fault::CloudFault;
+use super::fault::{Class, CloudFault};
 use super::identity::Identity;
 use super::kinds::Kind;
 use super::plan::{Act, Item, Known, Plan, PlanFault, Planner, result_of};
@@ -102,18 +102,34 @@ async fn take_down(cloud: &dyn Cloud, going: &[Found], outcome: &mut Outcome) ->
     ranks.sort_unstable();
     ranks.dedup();
     for rank in ranks {
-        let now: Vec<&Found> = going.iter().filter(|f| f.kind.teardown_rank() == rank).collect();
-        let ends = join_all(now.iter().map(|found| cloud.delete(found))).await;
-        let mut well = true;
-        for (found, end) in now.into_iter().zip(ends) {
-            match end {
-                Ok(()) => outcome.done.push(doing(found, Act::Delete)),
-                Err(fault) => {
-                    well = false;
-                    outcome.faults.push(ApplyFault::Cloud { resource: found.identity.to_string(), fault });
+        let mut now: Vec<&Found> = going.iter().filter(|f| f.kind.teardown_rank() == rank).collect();
+        let mut faults = Vec::new();
+        // Objects of one rank may use each other (groups named in rules): as long as some go, the others get another try.
+        loop {
+            let ends = join_all(now.iter().map(|found| cloud.delete(found))).await;
+            let (mut again, mut some_went) = (Vec::new(), false);
+            for (found, end) in now.into_iter().zip(ends) {
+                match end {
+                    Ok(()) => {
+                        some_went = true;
+                        outcome.done.push(doing(found, Act::Delete));
+                    }
+                    Err(fault) if fault.class == Class::Dependency => again.push((found, fault)),
+                    Err(fault) => faults.push((found, fault)),
                 }
             }
+            if again.is_empty() || !some_went {
+                faults.extend(again);
+                break;
+            }
+            now = again.into_iter().map(|(found, _)| found).collect();
         }
+        let well = faults.is_empty();
+        outcome.faults.extend(
+            faults
+                .into_iter()
+                .map(|(found, fault)| ApplyFault::Cloud { resource: found.identity.to_string(), fault }),
+        );
         if !well {
             return false;
         }

@@ -370,3 +370,18 @@ fn a_failure_leaves_out_only_what_needs_it() {
     assert_eq!(outcome.left_out, ["gate"]);
     assert_eq!(outcome.faults[0].to_string(), "`vpc`: fake: lost");
 }
+
+#[test]
+fn objects_of_one_rank_that_use_each_other_go_one_after_the_other() {
+    let cloud = Fake::default();
+    let text = "name: prod
+resources:
+  door: {ec2_security_group: {description: d, vpc_id: v}}
+  inner: {ec2_security_group: {description: d, vpc_id: v, rules: ['{{ door.id }}']}}
+";
+    assert!(run(text, &cloud, false).faults.is_empty());
+    cloud.calls();
+    let (outcome, left) = block(destroy(&cloud, "prod")).unwrap();
+    assert!(outcome.faults.is_empty() && left.is_empty(), "{:?}", outcome.faults);
+    assert_eq!(cloud.calls(), ["delete inner", "delete door"]);
+}
