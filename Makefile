@@ -12,10 +12,10 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # Outside the clone, so that the next clone doesn't build all dependencies again.
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dcos-play/target
 
-.PHONY: help demo lab-down build setup test lint bench generate install
+.PHONY: help demo lab-down build setup test test-cluster lint bench generate install
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: ## Build, boot seven hosts on this machine and make a DC/OS cluster of them
 	@scripts/setup.sh build lab
@@ -35,6 +35,10 @@ setup: ## Install what `demo`, `test`, `lint` and `bench` need and this machine 
 test: ## Run all tests; those on real hosts need root
 	@scripts/setup.sh build lab test
 	@scripts/test.sh
+
+test-cluster: ## Upgrade, expand and replace masters on a lab, for minutes; needs root
+	@scripts/setup.sh build lab test
+	@DCOS_PLAY_CLUSTER_TESTS=1 cargo test --locked --test lab_daytwo -- --nocapture
 
 lint: ## Check format, lints, docs and generated files
 	@scripts/setup.sh build lint

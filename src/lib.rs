@@ -30,6 +30,8 @@ pub mod journal;
 
 pub mod engine;
 
+pub mod infra;
+
 pub mod simulation;
 
 pub mod report;

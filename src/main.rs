@@ -3,9 +3,9 @@
 use std::io::{Write as _, stderr, stdout};
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::FromArgMatches as _;
 use dcos_play::cli::{
-    Arguments, Command, Trouble, inventory, lab, lint, masters, plan, report, run, simulate,
+    self, Arguments, Command, Trouble, graph, inventory, lab, lint, masters, plan, report, run, simulate, ssh,
 };
 use dcos_play::connection::answer_askpass;
 use dcos_play::exit;
@@ -15,7 +15,8 @@ fn main() -> ExitCode {
         let written = writeln!(stdout(), "{password}");
         return if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    let arguments = match Arguments::try_parse() {
+    let parsed = cli::command().try_get_matches().and_then(|m| Arguments::from_arg_matches(&m));
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
             // clap prints help to standard output and faults to standard error.
@@ -40,11 +41,14 @@ fn dispatch(command: &Command) -> Result<u8, Trouble> {
         Command::Lint(args) => lint::run(args, &mut stdout()),
         Command::Report(args) => report::run(args, &mut stdout()),
         Command::Plan(args) => plan::run(args, &mut stdout()),
+        Command::Graph(args) => graph::run(args, &mut stdout()),
         Command::Inventory(args) => inventory::run(args, &mut stdout()),
         Command::Lab(args) => lab::run(args, &mut stdout()).map_err(Trouble::from),
         Command::Masters(args) => masters::run(args, &mut stdout()),
+        Command::Ssh(args) => ssh::login(args),
+        Command::Tunnel(args) => ssh::tunnel(args),
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Arguments::command(), "dcos-play", &mut stdout());
+            clap_complete::generate(*shell, &mut cli::command(), "dcos-play", &mut stdout());
             Ok(exit::FINE)
         }
     }

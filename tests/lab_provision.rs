@@ -180,7 +180,7 @@ fn wrong_input_and_a_dying_controller_are_survived() {
     let said = cluster.provision(&["-e", "verify_deadline=10"]);
     assert_eq!(said.status, 2, "{}\n{}", said.out, said.err);
     assert!(
-        said.out.contains("master1 · roles/node/tasks/install.yml:43  \"Run the node installer\""),
+        said.out.contains("master1 · roles/node/tasks/install.yml:43  \"node : Run the node installer\""),
         "{}",
         said.out
     );

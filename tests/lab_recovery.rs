@@ -63,7 +63,10 @@ fn wrong_checksum_and_lost_power_are_told_and_the_next_run_completes() {
     let wrong = format!("bootstrap_installer_checksum=sha256:{expected}");
     let ran = test.run(&[&arguments[..], &["-e", &wrong]].concat()).ended(2);
     let block = ran.block("bootstrap1");
-    assert!(block.contains("roles/bootstrap/tasks/generate.yml:14  \"Fetch the release\""), "{block}");
+    assert!(
+        block.contains("roles/bootstrap/tasks/generate.yml:14  \"bootstrap : Fetch the release\""),
+        "{block}"
+    );
     assert!(block.contains("checksum") && block.contains(&expected), "{block}");
     let left = test.on("bootstrap1", "find /opt/dcos-bootstrap -name '*.sh*'");
     assert_eq!(left, "", "nothing of the wrong file stays");

@@ -70,7 +70,7 @@ fn the_most_busy_hosts_are_exactly_the_forks() {
 }
 
 #[test]
-fn a_dead_host_costs_the_others_no_more_than_its_slot_while_it_is_waited_for() {
+fn a_dead_host_costs_the_others_nothing_while_it_is_waited_for() {
     let folder = tempfile::tempdir().expect("temp dir");
     // When the last other host was done, in simulated milliseconds.
     let others_done = |name: &str, faults: Faults| {
@@ -90,8 +90,8 @@ fn a_dead_host_costs_the_others_no_more_than_its_slot_while_it_is_waited_for() {
     assert!(!unreachable);
     let (unreachable, with_dead) = others_done("dead", Faults { faults: vec![dead], ..latency() });
     assert!(unreachable);
-    // One of sixteen slots for the sixty seconds of reconnecting, and the call it may push behind the last.
-    let most = 60_000 / 16 + 5_000;
+    // Its slot is free while it is waited for: what it costs is its own calls, and the order of the others'.
+    let most = 5_000;
     assert!(with_dead <= fine + most, "{fine} ms without the dead host, {with_dead} ms with it");
     assert!(with_dead * 100 <= fine * 101, "{fine} ms without the dead host, {with_dead} ms with it");
 }

@@ -8,6 +8,18 @@ use std::process::ExitCode;
 
 use dcos_play_agent::{protocol, server};
 
+/// What the program is, for who finds it on a host.
+const HELP: &str = "\
+The part of dcos-play that works on a managed host. dcos-play puts it there and starts it.
+
+usage: dcos-play-agent serve            take steps on standard input until it ends
+       dcos-play-agent job FOLDER NAME  do the background job that is described there
+       dcos-play-agent --version
+       dcos-play-agent --help
+
+Exit status: 0 fine, 1 the work could not be begun, 2 the command line is wrong.
+";
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -24,9 +36,9 @@ fn main() -> ExitCode {
                 format!("dcos-play-agent {} protocol {}\n", env!("CARGO_PKG_VERSION"), protocol::PROTOCOL);
             finish(std::io::stdout().write_all(line.as_bytes()))
         }
+        ["--help" | "-h"] => finish(std::io::stdout().write_all(HELP.as_bytes())),
         _ => {
-            let _ =
-                std::io::stderr().write_all(b"usage: dcos-play-agent serve | job FOLDER NAME | --version\n");
+            let _ = std::io::stderr().write_all(HELP.as_bytes());
             ExitCode::from(2)
         }
     }

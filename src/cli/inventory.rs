@@ -193,7 +193,7 @@ pub fn host_json(inventory: &Inventory, name: &str) -> Result<String, UnknownNam
     Ok(pretty(&Value::Object(variables(known_host(inventory, name)?))))
 }
 
-fn known_host<'i>(inventory: &'i Inventory, name: &str) -> Result<&'i Arc<Host>, UnknownName> {
+pub(super) fn known_host<'i>(inventory: &'i Inventory, name: &str) -> Result<&'i Arc<Host>, UnknownName> {
     inventory.host(name).ok_or_else(|| unknown("host", name, inventory.hosts().map(|h| &*h.name)))
 }
 

@@ -2,19 +2,22 @@
 //!
 //! Owns: flags, their help, wiring of the stages for each subcommand. Must not: hold logic of a stage.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub mod common;
+pub mod graph;
 pub mod inventory;
 pub mod lab;
 pub mod lint;
 mod listing;
 pub mod masters;
 pub mod plan;
+mod reach;
 pub mod report;
 pub mod run;
 mod setup;
 pub mod simulate;
+pub mod ssh;
 
 /// Runs Ansible playbooks as a dependency graph over SSH, without Python.
 #[derive(Debug, Parser)]
@@ -37,14 +40,42 @@ pub enum Command {
     Plan(plan::PlanArgs),
     /// Write the page that shows a run: report.html
     Report(report::ReportArgs),
+    /// Draw what waits for what
+    Graph(graph::GraphArgs),
     /// Show the inventory
     Inventory(inventory::InventoryArgs),
     /// Real hosts on this machine, for rehearsal and tests
     Lab(lab::LabArgs),
     /// Plan changes of a cluster's masters
     Masters(masters::MastersArgs),
+    /// Log in to a host of the inventory as a run does, or run a command there
+    Ssh(ssh::SshArgs),
+    /// Open a cluster's admin UI on localhost, through a master
+    Tunnel(ssh::TunnelArgs),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
+}
+
+/// Ends the help of subcommands that run something; `docs/exit-codes.md` has the whole table.
+const RUN_ENDS: &str = "\
+Exit status: 0 all is as wanted, 2 a host failed, 4 a host could not be reached, 5 the playbook, the
+inventory or the command line is wrong, 6 another run works on one of the hosts, 7 the journal cannot
+be written, 130 the user stopped it, 1 anything else.";
+/// And of those that only look.
+const LOOK_ENDS: &str = "\
+Exit status: 0 fine, 5 the playbook, the inventory or the command line is wrong, 1 anything else.";
+
+/// The command line, with the exit statuses at the end of every help.
+#[must_use]
+pub fn command() -> clap::Command {
+    fn with_exits(command: clap::Command, above: Option<&str>) -> clap::Command {
+        let name = above.unwrap_or(command.get_name()).to_owned();
+        let text =
+            if matches!(name.as_str(), "run" | "simulate" | "dcos-play") { RUN_ENDS } else { LOOK_ENDS };
+        let below = (name != "dcos-play").then_some(name);
+        command.after_help(text).mut_subcommands(|c| with_exits(c, below.as_deref()))
+    }
+    with_exits(Arguments::command(), None)
 }
 
 /// Why a subcommand could not do its work: what `main` prints, and the exit status.

@@ -88,6 +88,12 @@ pub fn run(args: &PlanArgs, out: &mut dyn Write) -> Result<u8, Trouble> {
                 }
                 NodeKind::Expansion { at, .. } => {
                     writeln!(out, "  include that expands during the run ({})", ready.sources.place(*at))?;
+                    if args.explain {
+                        writeln!(
+                            out,
+                            "  if it looks at other hosts, hosts wait for each other in and after it"
+                        )?;
+                    }
                 }
                 NodeKind::Barrier { .. } | NodeKind::PlayEnd { .. } => {}
             }

@@ -189,7 +189,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
     let scratch = if args.explain { Some(tempfile::tempdir()?) } else { None };
     let folder = match &scratch {
         Some(scratch) => RunFolder::scratch(scratch.path())?,
-        None => RunFolder::create(&directory, &jiff::Zoned::now())?,
+        None => RunFolder::create(&directory, &jiff::Zoned::now()).map_err(|e| no_journal(&e))?,
     };
     let _hosts = claim(args, &ready, &folder)?;
     let shown_folder = format!(".dcos-play/runs/{}", folder.id);
@@ -225,12 +225,13 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
         agent_run: earlier.as_ref().map_or_else(|| folder.id.0.clone(), |(agent_run, _)| agent_run.clone()),
     };
     let agent_run = header.agent_run.clone();
-    let journal = Journal::create(folder.journal(), &header)?;
+    let journal = Journal::create(folder.journal(), &header).map_err(|e| no_journal(&e))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let pool = Arc::new(Pool::new(PoolSettings {
         run: agent_run,
         control_directory: control_directory()?,
         openings: 32,
+        hello: Duration::from_secs(args.timeout.max(1) * 3),
         reconnect: Duration::from_secs(reconnect_seconds()),
     }));
     let (interrupted, interrupts) = watch::channel(0_u8);
@@ -313,10 +314,25 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
             writeln!(out, "nothing is left to do")?;
         }
     }
+    if ended.journal_failed {
+        writeln!(
+            std::io::stderr(),
+            "error: the run stopped because its journal could not be written any more\n  next: free some space, then go on with --resume; steps that had begun may be asked about"
+        )?;
+    }
     if let Some(fault) = &ended.fault {
         writeln!(std::io::stderr(), "error: {fault}")?;
     }
     Ok(engine::exit_code(&ended))
+}
+
+/// A run that cannot keep its journal does not begin.
+fn no_journal(error: &dyn std::error::Error) -> Trouble {
+    let text = format!(
+        "error: {}\n  nothing was run: the journal is what a run goes on from after a failure\n  next: free some space, or run in another folder",
+        common::with_causes(error)
+    );
+    Trouble::new(crate::exit::JOURNAL, text)
 }
 
 /// The run's page. The run is over: a page that cannot be written is worth a warning, no more.
@@ -346,7 +362,7 @@ fn earlier_run(args: &RunArgs) -> Result<Option<(String, Resume)>, Trouble> {
     let folder = crate::journal::latest(&std::env::current_dir()?, wanted.as_deref())
         .map_err(|e| wrong(e.to_string()))?;
     let (header, events) = crate::journal::read(&folder.journal()).map_err(|e| wrong(e.to_string()))?;
-    let history = History::of(&events);
+    let history = with_earlier(History::of(&events), &wrong)?;
     let given: Vec<String> = args
         .playbooks
         .iter()
@@ -366,6 +382,27 @@ fn earlier_run(args: &RunArgs) -> Result<Option<(String, Resume)>, Trouble> {
     };
     let resume = Resume { history: Arc::new(history), explain: args.explain, interrupted };
     Ok(Some((header.agent_run, resume)))
+}
+
+/// Adds what the runs before knew: a resumed run that was killed early has not taken over all of it yet.
+fn with_earlier(mut history: History, wrong: &dyn Fn(String) -> Trouble) -> Result<History, Trouble> {
+    let mut seen = vec![history.run.clone()];
+    while let Some(id) = history.resumes.take().filter(|id| !seen.contains(id)) {
+        let folder = match crate::journal::latest(&std::env::current_dir()?, Some(&id)) {
+            Ok(folder) => folder,
+            // A run that came to its end has taken over all that it could.
+            Err(_) if history.finished => break,
+            Err(error) => {
+                let text =
+                    format!("run {} resumed run {id} and did not come to its end: {error}", history.run);
+                return Err(wrong(text));
+            }
+        };
+        let (_, events) = crate::journal::read(&folder.journal()).map_err(|e| wrong(e.to_string()))?;
+        history = history.after(History::of(&events));
+        seen.push(id);
+    }
+    Ok(history)
 }
 
 /// Counts Ctrl-C and SIGTERM; the third leaves at once.
@@ -453,7 +490,12 @@ fn claim(args: &RunArgs, ready: &setup::Ready, folder: &RunFolder) -> Result<Hos
         .map(|h| engine::address_of(&ready.store, &ready.templates, h))
         .filter(|address| address != "localhost")
         .collect();
-    match HostsLock::claim(&state_directory()?.join("claims"), &folder.id.0, names)? {
+    let claims = state_directory()?.join("claims");
+    let claimed = HostsLock::claim(&claims, &folder.id.0, names).map_err(|e| {
+        let text = format!("error: the run's hosts cannot be claimed in {}: {e}", claims.display());
+        Trouble::new(crate::exit::ERROR, text)
+    })?;
+    match claimed {
         Ok(lock) => Ok(lock),
         Err(conflict) => {
             // Nothing happened: an empty run folder would only be in the way of `latest`.
@@ -465,7 +507,7 @@ fn claim(args: &RunArgs, ready: &setup::Ready, folder: &RunFolder) -> Result<Hos
     }
 }
 
-fn host_keys_checked() -> bool {
+pub(super) fn host_keys_checked() -> bool {
     let said = std::env::var("ANSIBLE_HOST_KEY_CHECKING").unwrap_or_default();
     !matches!(said.to_lowercase().as_str(), "false" | "no" | "0" | "off")
 }

@@ -4,7 +4,7 @@
 //! the lab when a run needs it).
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use super::Trouble;
 use super::common::{InventoryFlags, USUAL_INVENTORIES, VariableFlags};
@@ -73,7 +73,8 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
         &sources,
         &mut found,
     );
-    let templates = Arc::new(Templates::new(template_options(&vault, directory)));
+    let known_hosts: Arc<OnceLock<Weak<Store>>> = Arc::default();
+    let templates = Arc::new(Templates::new(template_options(&vault, directory, Arc::clone(&known_hosts))));
     let known: std::collections::HashSet<String> = inventory
         .hosts()
         .flat_map(|h| {
@@ -116,6 +117,8 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
         vault: Arc::clone(&vault),
         sources: Arc::clone(&sources),
     });
+    // The store holds the templates, so they only look back at it.
+    let _ = known_hosts.set(Arc::downgrade(&store));
     let setup = Setup {
         templates: Arc::new(Check(Arc::clone(&templates))),
         static_text: Arc::new(EarlyText { templates: Arc::clone(&templates), store: Arc::clone(&store) }),
@@ -246,10 +249,19 @@ pub(super) fn read_inventory(
     inventory::load(&request, sources, found)
 }
 
-fn template_options(vault: &Arc<Vault>, current_folder: PathBuf) -> template::Options {
+pub(super) fn template_options(
+    vault: &Arc<Vault>,
+    current_folder: PathBuf,
+    known_hosts: Arc<OnceLock<Weak<Store>>>,
+) -> template::Options {
     template::Options {
         vault: vault_opener(vault),
-        hosts: None,
+        hosts: Some(Arc::new(move |pattern| {
+            let store = known_hosts.get().and_then(Weak::upgrade).ok_or("the inventory is not read yet")?;
+            let pattern = inventory::Pattern::parse(pattern).map_err(|e| e.to_string())?;
+            let found = pattern.select(&store.inventory());
+            Ok(found.hosts.iter().map(ToString::to_string).collect())
+        })),
         environment: std::env::vars_os()
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
             .collect(),
@@ -271,13 +283,13 @@ fn hide_passwords(variables: &[(Arc<str>, Arc<Node>)], masks: &Masks) {
     }
 }
 
-/// Opens vault values for templates and actions; `None` without a password.
+/// Opens vault values for templates and actions, and hides them in output; `None` without a password.
 pub(super) fn vault_opener(vault: &Arc<Vault>) -> Option<template::VaultOpener> {
     if vault.is_empty() {
         return None;
     }
     let vault = Arc::clone(vault);
-    Some(Arc::new(move |text| vault.decrypt(text).map_err(|e| e.to_string())))
+    Some(Arc::new(move |text| vault.open_value(text).map_err(|e| e.to_string())))
 }
 
 /// The vault with the passwords that the flags give.
@@ -398,7 +410,7 @@ struct Opener(Arc<Vault>);
 
 impl crate::resolve::Unlock for Opener {
     fn open(&self, text: &str) -> Result<String, crate::resolve::Locked> {
-        self.0.decrypt(text).map_err(|e| {
+        self.0.open_file(text).map_err(|e| {
             let help = e.help().map(|h| format!(": {h}")).unwrap_or_default();
             crate::resolve::Locked(format!("{e}{help}"))
         })

@@ -10,6 +10,7 @@ use dcos_play_agent::protocol::{self, AgentHello, FromAgent, StepKey, ToAgent};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::oneshot;
 
+use super::shell::Shell;
 use super::{Content, OutputSink, Reply};
 
 /// How an asked step ended, as far as this connection knows.
@@ -31,6 +32,8 @@ type Waiters = Arc<Mutex<HashMap<StepKey, Waiter>>>;
 /// A live agent.
 pub(super) struct Channel {
     pub(super) hello: AgentHello,
+    /// The way it was reached, which goes down with it.
+    pub(super) shell: Arc<Shell>,
     writer: tokio::sync::Mutex<Box<dyn AsyncWrite + Send + Unpin>>,
     waiters: Waiters,
     alive: Arc<AtomicBool>,
@@ -48,13 +51,14 @@ impl Channel {
     /// Takes over the streams after the agent's hello.
     pub(super) fn new(
         hello: AgentHello,
+        shell: Arc<Shell>,
         writer: Box<dyn AsyncWrite + Send + Unpin>,
         from: Box<dyn AsyncRead + Send + Unpin>,
     ) -> Self {
         let waiters = Waiters::default();
         let alive = Arc::new(AtomicBool::new(true));
         let reader = tokio::spawn(listen(from, Arc::clone(&waiters), Arc::clone(&alive)));
-        Self { hello, writer: writer.into(), waiters, alive, next_upload: AtomicU64::new(1), reader }
+        Self { hello, shell, writer: writer.into(), waiters, alive, next_upload: AtomicU64::new(1), reader }
     }
 
     /// False once the connection has ended.

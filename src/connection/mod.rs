@@ -15,11 +15,12 @@ use serde_json::{Map, Value};
 
 mod bootstrap;
 mod channel;
+mod login;
 mod pool;
 mod shell;
 
 pub use pool::{Pool, PoolSettings};
-pub use shell::answer_askpass;
+pub use shell::{answer_askpass, ssh_for_people};
 
 use crate::vars::secrets::Secret;
 
@@ -66,6 +67,16 @@ pub struct Become {
     pub executable: Option<String>,
     /// `ansible_become_flags`, split into words.
     pub flags: Vec<String>,
+}
+
+impl Become {
+    /// The program's usual name, for messages.
+    pub(crate) fn program(&self) -> &'static str {
+        match self.method {
+            BecomeMethod::Sudo => "sudo",
+            BecomeMethod::Doas => "doas",
+        }
+    }
 }
 
 /// The program that changes the user.
@@ -241,8 +252,9 @@ pub trait Transport: Send + Sync {
         output: OutputSink,
     ) -> BoxFuture<'a, Result<RawOutput, Fault>>;
 
-    /// Asks the agent to end a running step.
-    fn cancel<'a>(&'a self, target: &'a Target, step: &'a StepKey, grace: Duration) -> BoxFuture<'a, ()>;
+    /// Asks the agent to end a running step. False when there is no agent to ask (the host is only being connected to,
+    /// or its connection is lost): then no answer will come either.
+    fn cancel<'a>(&'a self, target: &'a Target, step: &'a StepKey, grace: Duration) -> BoxFuture<'a, bool>;
 
     /// Closes the connection (`meta: reset_connection`, before and after a reboot); the next call opens a new one.
     fn reset<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, ()>;

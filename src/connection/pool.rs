@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,18 +12,17 @@ use dcos_play_agent::protocol::{
 };
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::channel::{Answer, Channel, frame};
-use super::shell::{Shell, Started};
+use super::login::{Login, lost, read_line};
+use super::shell::Shell;
 use super::{
     Become, Call, Content, Fault, FaultKind, OutputSink, RawOutput, Reply, Target, Transport, Via, bootstrap,
 };
 
-/// How long the agent may take from the start of its shell line to its hello.
-const HELLO_DEADLINE: Duration = Duration::from_secs(30);
 /// How long the agent's own end of a step may lag behind the step's timeout before the controller stops waiting.
 const TIMEOUT_GRACE: Duration = Duration::from_secs(30);
 
@@ -37,6 +35,8 @@ pub struct PoolSettings {
     pub control_directory: PathBuf,
     /// Connections being opened at once.
     pub openings: usize,
+    /// How long a shell may take from its start to its first words, sudo included, and the agent to its hello.
+    pub hello: Duration,
     /// How long a lost connection may take to come back while a step runs.
     pub reconnect: Duration,
 }
@@ -94,6 +94,24 @@ impl Pool {
     /// Gives up a shell and its agents: nothing said over it can be trusted to arrive.
     async fn give_up(&self, target: &Target) {
         let taken = Self::slot(&self.shells, &target.via).lock().await.take();
+        self.forget(target, taken).await;
+    }
+
+    /// Gives up the shell over which an agent was lost, unless another step has opened a new one already: steps of many
+    /// hosts that are delegated to one host lose it together, and must not take the new connection from each other.
+    async fn give_up_that_of(&self, target: &Target, broken: &Channel) {
+        let taken = {
+            let slot = Self::slot(&self.shells, &target.via);
+            let mut shell = slot.lock().await;
+            if shell.as_ref().is_some_and(|open| !Arc::ptr_eq(open, &broken.shell)) {
+                return;
+            }
+            shell.take()
+        };
+        self.forget(target, taken).await;
+    }
+
+    async fn forget(&self, target: &Target, taken: Option<Arc<Shell>>) {
         if let Some(shell) = taken {
             shell.drop_master().await;
         }
@@ -161,9 +179,9 @@ impl Pool {
             protocol::encode(&hello, &[]).map_err(|e| Fault::new(FaultKind::Controller, e.to_string()))?;
         stdin.write_all(&bytes).await.map_err(lost)?;
         stdin.flush().await.map_err(lost)?;
-        match timeout(HELLO_DEADLINE, frame(&mut stdout)).await {
+        match timeout(self.settings.hello, frame(&mut stdout)).await {
             Ok(Some((FromAgent::Hello(hello), _))) if hello.protocol == PROTOCOL => {
-                Ok(Channel::new(hello, stdin, stdout))
+                Ok(Channel::new(hello, shell, stdin, stdout))
             }
             Ok(Some((FromAgent::Hello(hello), _))) => Err(Fault::new(
                 FaultKind::Agent,
@@ -173,21 +191,22 @@ impl Pool {
             Ok(_) => Err(Fault::new(FaultKind::Lost, "the agent ended before it said hello")),
             Err(_) => Err(Fault::new(
                 FaultKind::TimedOut,
-                format!("the agent did not say hello within {}s", HELLO_DEADLINE.as_secs()),
+                format!("the agent did not say hello within {}s", self.settings.hello.as_secs()),
             )),
         }
     }
 
     /// Starts a line as the target's user and reads up to the agent's first words.
     async fn begin(&self, shell: &Shell, target: &Target, line: &str) -> Result<Began, Fault> {
-        let deadline = Instant::now() + HELLO_DEADLINE;
+        // A login has a deadline of its own, which knows more about what hangs.
+        let mut login = Login::start(shell, target, line, self.settings.hello).await?;
+        let deadline = Instant::now() + self.settings.hello;
         let late = |_| {
             Fault::new(
                 FaultKind::Lost,
-                format!("the host did not start a shell within {}s", HELLO_DEADLINE.as_secs()),
+                format!("the host did not start a shell within {}s", self.settings.hello.as_secs()),
             )
         };
-        let mut login = timeout_at(deadline, self.login(shell, target, line)).await.map_err(late)??;
         let mut said = String::new();
         loop {
             said.clear();
@@ -197,6 +216,7 @@ impl Pool {
             }
             // A banner may stand on the same line when it has no line end of its own.
             if said.trim_end().ends_with(AGENT_READY) {
+                login.running.goes_on();
                 return Ok(Began::Ready((login.stdin, login.stdout)));
             }
             if let Some((_, how)) = said.split_once(NEED_AGENT) {
@@ -208,7 +228,7 @@ impl Pool {
     async fn install(&self, shell: &Shell, target: &Target, gzip: bool) -> Result<(), Fault> {
         let agent = dcos_play_embedded_agent::agent();
         let line = bootstrap::install(agent.hash, agent.size, gzip);
-        let mut login = self.login(shell, target, &line).await?;
+        let mut login = Login::start(shell, target, &line, self.settings.hello).await?;
         let plain;
         let bytes: &[u8] = if gzip {
             agent.gzip
@@ -248,248 +268,11 @@ impl Pool {
             Err(_) => Err(Fault::new(FaultKind::TimedOut, "sending the agent took over five minutes")),
         }
     }
-
-    /// Starts a line as the login user or, through sudo, as another; a `sudo` that neither asks nor starts is given up.
-    async fn login(&self, shell: &Shell, target: &Target, line: &str) -> Result<Login, Fault> {
-        timeout(HELLO_DEADLINE, self.log_in(shell, target, line)).await.unwrap_or_else(|_| {
-            let what = format!("no shell had started on the host after {}s", HELLO_DEADLINE.as_secs());
-            Err(Fault::new(FaultKind::TimedOut, what))
-        })
-    }
-
-    /// Answers the password prompt.
-    async fn log_in(&self, shell: &Shell, target: &Target, line: &str) -> Result<Login, Fault> {
-        let Some(escalation) = &target.r#become else {
-            return Ok(Login::new(shell.start(line).await?, None));
-        };
-        let prompt = format!("[dcos-play {}] password:", uuid::Uuid::new_v4().simple());
-        let line = bootstrap::escalated(escalation, &prompt, &format!("echo {LOGGED_IN}; {line}"));
-        let mut login = Login::new(shell.start(&line).await?, Some(prompt));
-        let Some(password) = &escalation.password else { return login.past_sudo(target).await };
-        // Either sudo asks on standard error, or the shell behind it has started on standard output.
-        tokio::select! {
-            biased;
-            asked = login.stderr.prompted() => {
-                if asked {
-                    let answer = format!("{}\n", password.reveal());
-                    login.stdin.write_all(answer.as_bytes()).await.map_err(lost)?;
-                    login.stdin.flush().await.map_err(lost)?;
-                }
-            }
-            started = login.stdout.fill_buf() => { started.map_err(lost)?; }
-        }
-        login.past_sudo(target).await
-    }
 }
-
-/// Printed by the shell behind sudo before the line itself.
-const LOGGED_IN: &str = "dcos-play-logged-in";
 
 enum Began {
     Ready((Box<dyn tokio::io::AsyncWrite + Send + Unpin>, Box<dyn AsyncRead + Send + Unpin>)),
     NeedAgent { gzip: bool },
-}
-
-/// A started line with its error output collected beside it.
-struct Login {
-    stdin: Box<dyn tokio::io::AsyncWrite + Send + Unpin>,
-    stdout: Box<BufReader<Box<dyn AsyncRead + Send + Unpin>>>,
-    stderr: Complaints,
-    /// Gives the exit status.
-    ended: tokio::task::JoinHandle<i32>,
-}
-
-impl Login {
-    fn new(started: Started, prompt: Option<String>) -> Self {
-        // The streams outlive the handle: a local child is reaped by the runtime, a remote one by ssh.
-        let ended = tokio::spawn(started.running.wait());
-        Self {
-            ended,
-            stdin: started.stdin,
-            stdout: Box::new(BufReader::new(started.stdout)),
-            stderr: Complaints::collect(started.stderr, prompt),
-        }
-    }
-
-    /// Waits until the shell behind sudo speaks; otherwise says why it does not.
-    async fn past_sudo(mut self, target: &Target) -> Result<Self, Fault> {
-        let mut said = String::new();
-        loop {
-            said.clear();
-            let again = self.stderr.prompted_again();
-            tokio::select! {
-                biased;
-                read = read_line(&mut self.stdout, &mut said) => {
-                    if read.map_err(lost)? == 0 {
-                        return Err(self.stderr.why_ended(target).await);
-                    }
-                    if said.contains(LOGGED_IN) {
-                        return Ok(self);
-                    }
-                }
-                () = again => {
-                    let user = target.r#become.as_ref().map_or("root", |b| b.user.as_str());
-                    return Err(Fault::new(FaultKind::Become, format!("sudo to `{user}`: incorrect password"))
-                        .next("check ansible_become_password, or give it again with --ask-become-pass"));
-                }
-            }
-        }
-    }
-}
-
-/// Collects the last few lines of error output, and notices sudo's prompt.
-struct Complaints {
-    shared: Arc<Said>,
-    prompt: Option<String>,
-}
-
-#[derive(Default)]
-struct Said {
-    text: Mutex<String>,
-    ended: AtomicBool,
-    grew: tokio::sync::Notify,
-}
-
-impl Said {
-    fn count(&self, what: &str) -> usize {
-        self.text.lock().unwrap_or_else(std::sync::PoisonError::into_inner).matches(what).count()
-    }
-
-    /// Waits until `what` was said `count` times; false when the stream ends before.
-    async fn until(&self, what: &str, count: usize) -> bool {
-        loop {
-            let grew = self.grew.notified();
-            tokio::pin!(grew);
-            // Registered before looking, so that nothing said in between is missed.
-            grew.as_mut().enable();
-            if self.count(what) >= count {
-                return true;
-            }
-            if self.ended.load(Ordering::Acquire) {
-                return false;
-            }
-            grew.await;
-        }
-    }
-
-    async fn until_end(&self) {
-        loop {
-            let grew = self.grew.notified();
-            tokio::pin!(grew);
-            grew.as_mut().enable();
-            if self.ended.load(Ordering::Acquire) {
-                return;
-            }
-            grew.await;
-        }
-    }
-}
-
-impl Complaints {
-    fn collect(mut from: Box<dyn AsyncRead + Send + Unpin>, prompt: Option<String>) -> Self {
-        const KEEP: usize = 1 << 20;
-        let shared = Arc::new(Said::default());
-        let said = Arc::clone(&shared);
-        tokio::spawn(async move {
-            let mut piece = [0; 4096];
-            while let Ok(n @ 1..) = from.read(&mut piece).await {
-                {
-                    let mut text = said.text.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    text.push_str(&String::from_utf8_lossy(&piece[..n]));
-                    if text.len() > KEEP {
-                        let cut = text.ceil_char_boundary(text.len() - KEEP);
-                        text.drain(..cut);
-                    }
-                }
-                said.grew.notify_waiters();
-            }
-            said.ended.store(true, Ordering::Release);
-            said.grew.notify_waiters();
-        });
-        Self { shared, prompt }
-    }
-
-    /// Waits for the password prompt; false when the stream ends before.
-    async fn prompted(&self) -> bool {
-        match &self.prompt {
-            Some(prompt) => self.shared.until(prompt, 1).await,
-            None => false,
-        }
-    }
-
-    /// Ends when the prompt shows up a second time: the first answer was wrong. Otherwise never.
-    fn prompted_again(&self) -> impl Future<Output = ()> + use<> {
-        let (shared, prompt) = (Arc::clone(&self.shared), self.prompt.clone());
-        async move {
-            match prompt {
-                Some(prompt) if shared.until(&prompt, 2).await => {}
-                _ => std::future::pending().await,
-            }
-        }
-    }
-
-    /// The fault for a line that ended before it said what was expected.
-    async fn why_ended(&self, target: &Target) -> Fault {
-        let said = self.all().await;
-        if let Some(escalation) = &target.r#become {
-            let user = &escalation.user;
-            let missing = escalation.password.is_none()
-                && ["a password is required", "a terminal is required", "Authentication required"]
-                    .iter()
-                    .any(|s| said.contains(s));
-            if missing {
-                return Fault::new(
-                    FaultKind::Become,
-                    format!("sudo to `{user}` wants a password, and none was given"),
-                )
-                .next("set ansible_become_password (in a vault), or use --ask-become-pass");
-            }
-            if said.contains("incorrect password") || said.contains("Sorry, try again") {
-                return Fault::new(FaultKind::Become, format!("sudo to `{user}`: incorrect password"))
-                    .next("check ansible_become_password, or give it again with --ask-become-pass");
-            }
-            if !said.is_empty() {
-                return Fault::new(FaultKind::Become, format!("becoming `{user}` failed: {said}"));
-            }
-        }
-        if said.is_empty() {
-            Fault::new(FaultKind::Lost, "the connection ended before the host answered")
-        } else {
-            Fault::new(FaultKind::Agent, said)
-        }
-    }
-
-    /// All error output as it came, without the prompt, once the stream has ended (or a second has passed).
-    async fn bytes(&self) -> Vec<u8> {
-        let _ = timeout(Duration::from_secs(1), self.shared.until_end()).await;
-        let mut text = self.shared.text.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        if let Some(prompt) = &self.prompt {
-            text = text.replace(prompt.as_str(), "");
-        }
-        text.into_bytes()
-    }
-
-    /// Everything said, once the stream has ended (or a second has passed).
-    async fn all(&self) -> String {
-        let _ = timeout(Duration::from_secs(1), self.shared.until_end()).await;
-        let mut text = self.shared.text.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        if let Some(prompt) = &self.prompt {
-            text = text.replace(prompt.as_str(), "");
-        }
-        text.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join("; ")
-    }
-}
-
-/// Reads a line of bytes as text; a login shell's banner need not be UTF-8.
-async fn read_line(from: &mut (impl AsyncBufReadExt + Unpin), into: &mut String) -> std::io::Result<usize> {
-    let mut bytes = Vec::new();
-    let n = from.read_until(b'\n', &mut bytes).await?;
-    into.push_str(&String::from_utf8_lossy(&bytes));
-    Ok(n)
-}
-
-fn lost(error: std::io::Error) -> Fault {
-    Fault::new(FaultKind::Lost, format!("the connection broke: {error}"))
 }
 
 impl Transport for Pool {
@@ -518,6 +301,7 @@ impl Transport for Pool {
             }
             let mut sent = false;
             let mut give_up_at: Option<Instant> = None;
+            let mut back_at: Option<Instant> = None;
             loop {
                 let answer = if sent {
                     let collect = ToAgent::Collect { step: call.step.clone() };
@@ -546,8 +330,13 @@ impl Transport for Pool {
                         .next("look at the host, then run again"));
                     }
                     Answer::Lost => {
+                        // A connection that held for a while was back: this is another loss, with time of its own.
+                        if back_at.is_some_and(|at| at.elapsed() > self.settings.reconnect) {
+                            give_up_at = None;
+                        }
                         let until = *give_up_at.get_or_insert_with(|| Instant::now() + self.settings.reconnect);
-                        agent = call.seat.without(self.reconnect(target, until)).await?;
+                        agent = call.seat.without(self.reconnect(target, &agent, until)).await?;
+                        back_at = Some(Instant::now());
                     }
                 }
             }
@@ -564,13 +353,13 @@ impl Transport for Pool {
     ) -> BoxFuture<'a, Result<RawOutput, Fault>> {
         async move {
             let shell = self.shell(target).await?;
-            let mut login = self.login(&shell, target, command).await?;
+            let mut login = Login::start(&shell, target, command, self.settings.hello).await?;
             drop(std::mem::replace(&mut login.stdin, Box::new(tokio::io::sink())));
             let mut stdout = Vec::new();
-            let Login { stdout: mut from, stderr: complaints, ended, .. } = login;
+            let Login { stdout: mut from, stderr: complaints, running, .. } = login;
             let all = async {
                 drain(&mut from, Stream::Stdout, &output, &mut stdout).await;
-                let rc = ended.await.unwrap_or(255);
+                let rc = running.ended().await;
                 (rc, complaints.bytes().await)
             };
             let (rc, stderr) = match limit {
@@ -585,14 +374,16 @@ impl Transport for Pool {
         .boxed()
     }
 
-    fn cancel<'a>(&'a self, target: &'a Target, step: &'a StepKey, grace: Duration) -> BoxFuture<'a, ()> {
+    fn cancel<'a>(&'a self, target: &'a Target, step: &'a StepKey, grace: Duration) -> BoxFuture<'a, bool> {
         async move {
             let slot = Self::slot(&self.agents, &(target.via.clone(), target.r#become.clone()));
-            let agent = slot.lock().await.clone();
-            if let Some(agent) = agent {
-                let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-                let _ = agent.send(&ToAgent::Cancel { step: step.clone(), grace_ms }, &[]).await;
-            }
+            // Whoever holds the slot is opening the agent, and may be stuck in that.
+            let agent = slot.try_lock().ok().and_then(|agent| agent.clone()).filter(|a| a.is_alive());
+            let Some(agent) = agent else { return false };
+            let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+            let message = ToAgent::Cancel { step: step.clone(), grace_ms };
+            // A silent host reads nothing: what was sent before may still fill the pipe.
+            matches!(timeout(grace, agent.send(&message, &[])).await, Ok(Ok(())))
         }
         .boxed()
     }
@@ -674,13 +465,23 @@ impl Pool {
     }
 
     /// Opens the connection again until it works or the deadline passes.
-    async fn reconnect(&self, target: &Target, until: Instant) -> Result<Arc<Channel>, Fault> {
+    async fn reconnect(
+        &self,
+        target: &Target,
+        broken: &Channel,
+        until: Instant,
+    ) -> Result<Arc<Channel>, Fault> {
         let mut pause = Duration::from_millis(200);
         let mut fault = Fault::new(FaultKind::Lost, "nobody answered")
             .next("check that the host runs and that sshd listens there");
+        // The giving up has the deadline too: another step may be opening the same connection, and get no answer.
+        let mut attempt = timeout_at(until, async {
+            self.give_up_that_of(target, broken).await;
+            self.agent(target).await
+        })
+        .await;
         loop {
-            self.give_up(target).await;
-            match timeout_at(until, self.agent(target)).await {
+            match attempt {
                 Ok(Ok(agent)) => return Ok(agent),
                 Ok(Err(why)) => fault = why,
                 // The deadline ended this attempt: the one before knows more.
@@ -699,6 +500,11 @@ impl Pool {
             // Pacing, not waiting for a race: the condition is the connection attempt above.
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(5));
+            attempt = timeout_at(until, async {
+                self.give_up(target).await;
+                self.agent(target).await
+            })
+            .await;
         }
     }
 }

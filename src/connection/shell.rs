@@ -2,6 +2,7 @@
 //!
 //! Owns: the master connection's life, ssh's options, reading ssh's complaints. Must not: know the agent.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,12 +12,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::{Fault, FaultKind, SshTarget, Via};
+use crate::vars::secrets::Secret;
 
 /// How often ssh asks a silent server whether it lives, in seconds; three misses end the connection.
 const KEEPALIVE_SECONDS: u32 = 5;
 
 /// How long an unused master connection stays for the next run, as Ansible's `ControlPersist` does.
 const PERSIST: &str = "60s";
+
+/// How long a master connection on this machine may take to say that it lives.
+const KEPT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Set for the `ssh` child that may need a password; see [`answer_askpass`].
 const ASKPASS_VARIABLE: &str = "DCOS_PLAY_ASKPASS_ANSWER";
@@ -61,7 +66,8 @@ impl Shell {
         let control = control_directory.join(control_name(ssh));
         let executable = ssh.executable.clone();
         let kept = openssh::Session::resume_mux(control.clone().into_boxed_path(), None);
-        if kept.check().await.is_ok() {
+        // A master that hangs (it was stopped, or swapped out for good) is as good as none.
+        if matches!(timeout(KEPT_DEADLINE, kept.check()).await, Ok(Ok(()))) {
             return Ok(Self::Ssh { session: kept.into(), control, executable });
         }
         // Nobody listens: what lies there is the socket of a dead master.
@@ -170,37 +176,18 @@ async fn launch_master(ssh: &SshTarget, control: &Path) -> Result<(), Fault> {
     let mut command = tokio::process::Command::new(&ssh.executable);
     command.arg("-E").arg(log.path()).args(["-M", "-f", "-N", "-S"]).arg(control);
     command.args(["-o", &format!("ControlPersist={PERSIST}")]);
-    command.args(["-o", &format!("ConnectTimeout={}", ssh.connect_timeout.as_secs().max(1))]);
-    if !ssh.check_host_keys {
-        command.args(["-o", "StrictHostKeyChecking=no"]);
-    }
-    if let Some(port) = ssh.port {
-        command.args(["-p", &port.to_string()]);
-    }
-    if let Some(user) = &ssh.user {
-        command.args(["-l", user]);
-    }
-    if let Some(key) = &ssh.private_key {
-        command.args(["-o", "IdentitiesOnly=yes"]).arg("-i").arg(key);
-    }
+    command.args(login_options(ssh));
     match &ssh.password {
         None => {
             command.args(["-o", "BatchMode=yes"]);
         }
         Some(password) => {
-            let program = std::env::current_exe().map_err(|e| {
-                Fault::new(FaultKind::Controller, format!("dcos-play's own program cannot be found: {e}"))
-            })?;
-            command.args(["-o", "NumberOfPasswordPrompts=1", "-o", "StrictHostKeyChecking=yes"]);
-            command
-                .env("SSH_ASKPASS", program)
-                .env("SSH_ASKPASS_REQUIRE", "force")
-                .env(ASKPASS_VARIABLE, password.reveal());
+            command.args(PASSWORD_OPTIONS).envs(askpass(password)?);
         }
     }
     command.args(&ssh.extra_args);
     // Behind the user's own arguments: the first value that ssh meets counts.
-    command.args(["-o", &format!("ServerAliveInterval={KEEPALIVE_SECONDS}"), "-o", "ServerAliveCountMax=3"]);
+    command.args(keepalive_options());
     command.arg("--").arg(&ssh.address);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     // Out of the terminal's foreground group: Ctrl-C must not end connections that running steps need.
@@ -229,6 +216,70 @@ async fn launch_master(ssh: &SshTarget, control: &Path) -> Result<(), Fault> {
     }
     let said = fs_err::read_to_string(log.path()).unwrap_or_default();
     Err(classify(ssh, &said))
+}
+
+/// With a password nobody is there to be asked, so an unknown host key ends the login.
+const PASSWORD_OPTIONS: [&str; 4] = ["-o", "NumberOfPasswordPrompts=1", "-o", "StrictHostKeyChecking=yes"];
+
+/// Who logs in where, with which key, and how long it may take.
+fn login_options(ssh: &SshTarget) -> Vec<OsString> {
+    let mut words: Vec<OsString> =
+        vec!["-o".into(), format!("ConnectTimeout={}", ssh.connect_timeout.as_secs().max(1)).into()];
+    if !ssh.check_host_keys {
+        words.extend(["-o".into(), "StrictHostKeyChecking=no".into()]);
+    }
+    if let Some(port) = ssh.port {
+        words.extend(["-p".into(), port.to_string().into()]);
+    }
+    if let Some(user) = &ssh.user {
+        words.extend(["-l".into(), user.into()]);
+    }
+    if let Some(key) = &ssh.private_key {
+        words.extend(["-o".into(), "IdentitiesOnly=yes".into(), "-i".into(), key.into()]);
+    }
+    words
+}
+
+fn keepalive_options() -> [String; 4] {
+    [
+        "-o".into(),
+        format!("ServerAliveInterval={KEEPALIVE_SECONDS}"),
+        "-o".into(),
+        "ServerAliveCountMax=3".into(),
+    ]
+}
+
+/// What makes ssh ask this program for the password.
+fn askpass(password: &Secret) -> Result<[(&'static str, OsString); 3], Fault> {
+    let program = std::env::current_exe().map_err(|e| {
+        Fault::new(FaultKind::Controller, format!("dcos-play's own program cannot be found: {e}"))
+    })?;
+    Ok([
+        ("SSH_ASKPASS", program.into()),
+        ("SSH_ASKPASS_REQUIRE", "force".into()),
+        (ASKPASS_VARIABLE, password.reveal().into()),
+    ])
+}
+
+/// An `ssh` for people, with the options of a run; `own` comes before the address, `line` behind it.
+///
+/// Unlike a run's, it may ask (an unknown host key, a passphrase), because somebody is there to answer.
+///
+/// # Errors
+/// This program's own path is not known, which a password needs.
+pub fn ssh_for_people(
+    ssh: &SshTarget,
+    own: &[String],
+    line: &[String],
+) -> Result<std::process::Command, Fault> {
+    let mut command = std::process::Command::new(&ssh.executable);
+    command.args(own).args(login_options(ssh));
+    if let Some(password) = &ssh.password {
+        command.args(PASSWORD_OPTIONS).envs(askpass(password)?);
+    }
+    command.args(&ssh.extra_args).args(keepalive_options());
+    command.arg("--").arg(&ssh.address).args(line);
+    Ok(command)
 }
 
 /// Turns ssh's words into a class and advice.

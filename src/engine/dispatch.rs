@@ -31,6 +31,8 @@ pub(super) struct Done {
     pub(super) effects: Vec<Effect>,
     /// Facts that a module found, each with the host they belong to when it is not the task's own.
     pub(super) facts: Vec<Facts>,
+    /// What `set_fact` with `delegate_facts` sets on another host.
+    pub(super) set_elsewhere: Vec<(Arc<str>, Effect)>,
 }
 
 impl Done {
@@ -226,7 +228,7 @@ impl Pass<'_> {
             _ = interrupts.wait_for(|n| *n > 1) => return Ok(Ended::Cancelled),
         };
         Ok(match ended {
-            Ok(done) => Ended::Done(Done { result: done.result, effects: done.effects, facts: Vec::new() }),
+            Ok(done) => Ended::Done(Done { result: done.result, effects: done.effects, ..Done::default() }),
             Err(Stop::Failed(mut result)) => {
                 result.insert("failed".into(), true.into());
                 result.entry("changed").or_insert(false.into());
@@ -241,27 +243,39 @@ impl Pass<'_> {
 
     /// Adds what every result has, and turns facts into effects.
     fn finish(&self, ended: Ended, delegate: Option<&Arc<str>>, scope: &Arc<dyn Scope>) -> Ended {
-        let Ended::Done(mut done) = ended else {
-            return match ended {
-                Ended::Unreachable(fault) if fault.kind == FaultKind::Cancelled => Ended::Cancelled,
-                other => other,
-            };
+        let named = |result: &mut Map<String, Json>| {
+            let Some(host) = delegate else { return };
+            let mut more = Map::new();
+            more.insert("ansible_delegated_host".into(), (**host).into());
+            result.insert("_ansible_delegated_vars".into(), Json::Object(more));
+        };
+        let mut done = match ended {
+            Ended::Done(done) => done,
+            Ended::Failed(mut result) => {
+                named(&mut result);
+                return Ended::Failed(result);
+            }
+            Ended::Unreachable(fault) if fault.kind == FaultKind::Cancelled => return Ended::Cancelled,
+            other => return other,
         };
         add_lines(&mut done.result);
-        if let Some(host) = delegate {
-            let mut more = Map::new();
-            more.insert("ansible_delegated_vars".into(), serde_json::json!({ "ansible_host": &**host }));
-            done.result.insert("_ansible_delegated_vars".into(), Json::Object(more));
+        named(&mut done.result);
+        let to_delegate = delegate.filter(|_| {
+            let node = self.task.settings.delegate_facts.as_ref();
+            node.is_some_and(|n| {
+                self.walker.playing.run.inputs.templates.condition(n, scope).unwrap_or(false)
+            })
+        });
+        if let Some(host) = to_delegate {
+            let all = std::mem::take(&mut done.effects);
+            let (set, rest): (Vec<_>, Vec<_>) =
+                all.into_iter().partition(|effect| matches!(effect, Effect::SetFact { .. }));
+            done.effects = rest;
+            done.set_elsewhere.extend(set.into_iter().map(|effect| (Arc::clone(host), effect)));
         }
         let own_facts = matches!(self.task.action.kind, ActionKind::Module(_) | ActionKind::Custom(_))
             || &*self.task.action.name == "gather_facts";
         if own_facts && let Some(Json::Object(facts)) = done.result.get("ansible_facts") {
-            let to_delegate = delegate.filter(|_| {
-                let node = self.task.settings.delegate_facts.as_ref();
-                node.is_some_and(|n| {
-                    self.walker.playing.run.inputs.templates.condition(n, scope).unwrap_or(false)
-                })
-            });
             done.facts.push((to_delegate.cloned(), facts.clone()));
         }
         Ended::Done(done)

@@ -174,6 +174,7 @@ impl Walker {
             role: task.role.as_ref().map(|r| r.name.clone()),
             action: Arc::clone(&task.action.name),
             place: run.place(task.span),
+            delegate: None,
         });
         run.tell(EventKind::StepFinished {
             step,

@@ -105,7 +105,7 @@ impl Line {
     /// The host has come to this point and does not wait.
     pub(super) fn advance(&self, host: usize, to: &[u32]) {
         let mut inner = self.lock();
-        inner.go(host, Some(to.to_vec()));
+        inner.go(host, Some(to));
         inner.release(&self.stops);
     }
 
@@ -114,7 +114,7 @@ impl Line {
     pub(super) fn arrive(&self, host: usize, at: &[u32]) -> oneshot::Receiver<Arc<Group>> {
         let (go, wait) = oneshot::channel();
         let mut inner = self.lock();
-        inner.go(host, Some(at.to_vec()));
+        inner.go(host, Some(at));
         inner.waiting.entry(at.to_vec()).or_default().push((host, go));
         inner.release(&self.stops);
         wait
@@ -134,18 +134,32 @@ impl Line {
 }
 
 impl Inner {
-    fn go(&mut self, host: usize, to: Option<Position>) {
-        let from = std::mem::replace(&mut self.at[host], to.clone());
-        if let Some(from) = from
-            && let Some(count) = self.counts.get_mut(&from)
+    fn go(&mut self, host: usize, to: Option<&[u32]>) {
+        if let Some(from) = &self.at[host]
+            && let Some(count) = self.counts.get_mut(from)
         {
             *count -= 1;
             if *count == 0 {
-                self.counts.remove(&from);
+                self.counts.remove(from);
             }
         }
-        if let Some(to) = to {
-            *self.counts.entry(to).or_insert(0) += 1;
+        // Every step of every host comes through here: what is allocated already serves again.
+        let Some(to) = to else {
+            self.at[host] = None;
+            return;
+        };
+        match &mut self.at[host] {
+            Some(at) => {
+                at.clear();
+                at.extend_from_slice(to);
+            }
+            at => *at = Some(to.to_vec()),
+        }
+        match self.counts.get_mut(to) {
+            Some(count) => *count += 1,
+            None => {
+                self.counts.insert(to.to_vec(), 1);
+            }
         }
     }
 

@@ -35,6 +35,7 @@ mod walk;
 pub use resume::{Interrupted, Resume};
 pub use state::{ConnectionDefaults, Edges, Inputs, Options, REPORTS_AHEAD};
 pub use tags::selected;
+pub(crate) use target::via;
 
 use crate::journal::{CancelReason, EventKind, NotRun, RunMode, Totals};
 use crate::resolve::{NeedScope, Play, Playbook};
@@ -178,7 +179,8 @@ async fn run_plays(state: &Arc<RunState>) -> Option<String> {
                 stop.send_replace(true);
                 let place = state.place(fault.at);
                 let text = format!("{place}: play `{}`: {}", play.name, fault.text);
-                state.tell(EventKind::Warning { text: fault.text, place: Some(place) });
+                // The command line says it, last of all; the record keeps it for the report.
+                state.tell(EventKind::PlayBroken { play: play.index, why: fault.text, place });
                 text
             });
             state.progress[at].ends(nobody);

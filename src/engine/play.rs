@@ -20,10 +20,13 @@ use crate::plan::{BarrierReason, barrier_of};
 use crate::resolve::{Order, Play, Role, Strategy, Task, TaskPath};
 use crate::source::{Node, Span, Yaml};
 use crate::template::{Scope, SearchPath, Templates, Value};
-use crate::vars::{PlayInfo, PlayState, PlayVars, RoleVars, ScopeParts, Store, Table};
+use crate::vars::{ByName, PlayInfo, PlayState, PlayVars, RoleVars, ScopeParts, Store, Table};
 
 /// A role, kept alive because its address is its key, and what it adds to its tasks.
 type CompiledRole = (Arc<Role>, Arc<RoleVars>);
+
+/// What makes hosts wait before a task, and where that is written.
+type Barrier = Option<(BarrierReason, Span)>;
 
 /// Shared by the hosts of a running play.
 pub(super) struct PlayRun {
@@ -43,12 +46,12 @@ pub(super) struct PlayRun {
     /// `meta: end_play` was met.
     pub(super) ended: AtomicBool,
     /// By task and role: hosts and items may include one role with other files of variables.
-    parts: RwLock<HashMap<(TaskPath, usize), Arc<ScopeParts>>>,
+    parts: RwLock<HashMap<(TaskPath, usize), Arc<ScopeParts>, ByName>>,
     /// By the role's address; the role is kept with it so that no other role gets that address.
     roles: Mutex<HashMap<usize, CompiledRole>>,
     /// Whether an include brings barriers, by its task.
     pub(super) opened: Mutex<HashMap<TaskPath, bool>>,
-    barriers: RwLock<HashMap<TaskPath, Option<(BarrierReason, Span)>>>,
+    barriers: RwLock<HashMap<TaskPath, Barrier, ByName>>,
 }
 
 /// One batch of a play's hosts.
@@ -149,7 +152,7 @@ pub(super) async fn run_play(
         vars: Table::of([&*play.vars]),
         prompts,
         files,
-        role_vars: Table::of(public_roles(&play.roles).iter().map(|r| &*r.vars)),
+        role_vars: Table::of(public_roles(&play.roles).iter().map(|r| &*r.file_vars)),
     };
     let role_names: Vec<String> = play.roles.iter().map(|r| r.name.clone()).collect();
     let dependent: Vec<String> = public_roles(&play.roles)
@@ -371,7 +374,7 @@ impl PlayRun {
         let mut vars = (**published).clone();
         for role in public_roles(std::slice::from_ref(role)) {
             vars.role_defaults.extend(&Table::of([&*role.defaults]));
-            vars.role_vars.extend(&Table::of([&*role.vars]));
+            vars.role_vars.extend(&Table::of([&*role.file_vars]));
         }
         *published = Arc::new(vars);
         // Scopes made before do not know the role yet.

@@ -85,11 +85,13 @@ impl StepRemote {
             reply = &mut working => return reply,
             _ = interrupts.wait_for(|n| *n > 1) => {}
         }
-        self.run.transport.cancel(&self.target, &step, CANCEL_GRACE).await;
-        match tokio::time::timeout(CANCEL_GRACE * 2, working).await {
-            Ok(reply) => reply,
-            Err(_) => Err(Fault { kind: FaultKind::Cancelled, what: "cancelled".to_owned(), next: None }),
+        // Who only logs in, or tries to reach a lost host, has nothing to end there.
+        if self.run.transport.cancel(&self.target, &step, CANCEL_GRACE).await
+            && let Ok(reply) = tokio::time::timeout(CANCEL_GRACE * 2, working).await
+        {
+            return reply;
         }
+        Err(Fault { kind: FaultKind::Cancelled, what: "cancelled".to_owned(), next: None })
     }
 
     fn print(&self, module: &str, args: &Map<String, Json>, uploads: &[(String, Content)]) {

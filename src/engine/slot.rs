@@ -21,9 +21,9 @@ pub(super) struct Slot {
 impl Slot {
     /// Waits for a place.
     pub(super) async fn take(forks: &Arc<Semaphore>) -> Arc<Self> {
-        let slot = Self { forks: Arc::clone(forks), permit: Mutex::default() };
-        slot.enter().await;
-        Arc::new(slot)
+        // The semaphore is never closed.
+        let permit = Arc::clone(forks).acquire_owned().await.ok();
+        Arc::new(Self { forks: Arc::clone(forks), permit: Mutex::new(permit) })
     }
 }
 
@@ -34,7 +34,6 @@ impl Place for Slot {
 
     fn enter(&self) -> BoxFuture<'_, ()> {
         async {
-            // The semaphore is never closed.
             let permit = Arc::clone(&self.forks).acquire_owned().await.ok();
             *lock(&self.permit) = permit;
         }

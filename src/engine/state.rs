@@ -285,7 +285,11 @@ impl RunState {
             record.totals.count(host, *outcome, changed, *took_ms);
         }
         let progress = matches!(event.kind, EventKind::StepOutput { .. } | EventKind::HostBusy { .. });
-        if !progress && let Err(error) = record.journal.add(&event) {
+        // Nothing goes behind a record that is torn: a journal is torn at its end only.
+        if !progress
+            && !*self.broken.borrow()
+            && let Err(error) = record.journal.add(&event)
+        {
             // Resume rests on the journal: without it no step may start.
             if !self.broken.send_replace(true) {
                 let text = error.to_string();
@@ -378,7 +382,8 @@ impl RunState {
     pub(super) fn outcome_of_run(&self) -> (Totals, bool, bool) {
         let totals = self.totals();
         let lost = lock(&self.lost);
-        let failed = lost.values().any(|l| *l == Lost::Failed);
+        // A host that another's failure kept from its work has not done it either.
+        let failed = lost.values().any(|l| matches!(l, Lost::Failed | Lost::Aborted));
         let unreachable = lost.values().any(|l| *l == Lost::Unreachable);
         drop(lost);
         (totals, failed, unreachable)

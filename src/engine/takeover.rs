@@ -51,17 +51,19 @@ impl Walker {
             Way::Run => {}
             _ if run.inputs.options.flush_cache && gathers(task) => {}
             _ if ALWAYS_RUN.contains(&&*task.action.name) => {}
+            // Its result does not say on which host; setting it again costs nothing.
+            _ if &*task.action.name == "set_fact" && task.settings.delegate_facts.is_some() => {}
             Way::RunOnly if resume.explain => {
-                self.depart(task, scope, "its result was not kept (no_log or a secret)")
+                self.depart(task, scope, nth, "its result was not kept (no_log or a secret)")
             }
             Way::RunOnly => {}
-            Way::Leave(why) => self.depart(task, scope, why),
-            Way::Interrupted(step) => return self.interrupted(task, scope, step),
+            Way::Leave(why) => self.depart(task, scope, nth, why),
+            Way::Interrupted(run, step) => return self.interrupted(task, scope, nth, run, step),
             Way::Compare(record) => {
                 if let Some(taken) = self.compare(task, scope, record) {
                     return taken;
                 }
-                self.depart(task, scope, "what it does has changed: arguments, a file or a template");
+                self.depart(task, scope, nth, "what it does has changed: arguments, a file or a template");
             }
         }
         if resume.explain && run.frontier.has(&self.host) {
@@ -70,7 +72,7 @@ impl Walker {
         Journaled::Run(Mode::default())
     }
 
-    fn depart(&self, task: &Task, scope: &TaskScope, why: &str) {
+    fn depart(&self, task: &Task, scope: &TaskScope, nth: usize, why: &str) {
         let run = &self.playing.run;
         let shared: Arc<dyn Scope> = Arc::new(scope.clone());
         let departure = Departure {
@@ -78,7 +80,15 @@ impl Walker {
             place: run.inputs.sources.place(task.span),
             why: why.to_owned(),
         };
-        run.frontier.leave(&self.host, departure);
+        if run.frontier.leave(&self.host, departure) {
+            run.tell(EventKind::HostDeparted {
+                play: self.playing.play.index,
+                host: Arc::clone(&self.host),
+                path: Arc::clone(&task.path),
+                nth,
+                why: why.to_owned(),
+            });
+        }
     }
 
     fn compare(&mut self, task: &Arc<Task>, scope: &TaskScope, record: &Record) -> Option<Journaled> {
@@ -130,6 +140,7 @@ impl Walker {
             role: task.role.as_ref().map(|r| r.name.clone()),
             action: Arc::clone(&task.action.name),
             place: run.place(task.span),
+            delegate: None,
         });
         let done = restored(task, result.clone());
         self.keep(task, &done);
@@ -142,13 +153,24 @@ impl Walker {
             // A handler that is gone since then would fail a real run too; here it has nothing left to do.
             drop(self.notify(task, step));
         }
-        Journaled::TakenOver(TaskEnd::Fine, Box::new(done))
+        let end = match outcome {
+            Outcome::Failed => TaskEnd::Failed(done.result.clone()),
+            _ => TaskEnd::Fine,
+        };
+        Journaled::TakenOver(end, Box::new(done))
     }
 
-    fn interrupted(&mut self, task: &Arc<Task>, scope: &TaskScope, step: StepId) -> Journaled {
+    fn interrupted(
+        &mut self,
+        task: &Arc<Task>,
+        scope: &TaskScope,
+        nth: usize,
+        earlier: &str,
+        step: StepId,
+    ) -> Journaled {
         let run = Arc::clone(&self.playing.run);
         let Some(resume) = &run.inputs.resume else { return Journaled::Run(Mode::default()) };
-        self.depart(task, scope, "the run was interrupted in it");
+        self.depart(task, scope, nth, "the run was interrupted in it");
         if resume.explain {
             return Journaled::TakenOver(TaskEnd::Explained, Box::default());
         }
@@ -170,7 +192,7 @@ impl Walker {
             Interrupted::Ask => false,
         };
         // The first attempt of each item has a call of its own; one that the host does not know stops it here.
-        let key = format!("{}/{}/{step}", resume.history.run, self.host);
+        let key = format!("{earlier}/{}/{step}", self.host);
         Journaled::Run(Mode { collect: Some(key), repeat })
     }
 }

@@ -9,7 +9,7 @@ use crate::connection::{Become, BecomeMethod, SshTarget, Target, Via};
 use crate::resolve::Task;
 use crate::source::Node;
 use crate::template::{Scope, Var};
-use crate::vars::connection::{self, ConnectionError, Given};
+use crate::vars::connection::{self, Connection, ConnectionError, Given};
 
 impl Walker {
     /// The target of a task on a host (its own, or the one it is delegated to).
@@ -74,31 +74,7 @@ impl Walker {
             }
             other @ ConnectionError::Value { .. } => other.to_string(),
         })?;
-        let via = match resolved.kind.as_str() {
-            "local" => Via::Local,
-            "ssh" => {
-                let mut extra_args = Vec::new();
-                for args in
-                    [&resolved.ssh_args, &resolved.common_args, &resolved.extra_args].into_iter().flatten()
-                {
-                    let words = shlex::split(args)
-                        .ok_or_else(|| format!("the ssh arguments `{args}` have an open quote"))?;
-                    extra_args.extend(words);
-                }
-                Via::Ssh(Box::new(SshTarget {
-                    address: resolved.host,
-                    port: resolved.port,
-                    user: resolved.user,
-                    password: resolved.password,
-                    private_key: resolved.private_key_file.map(|p| expand_home(&p)),
-                    extra_args,
-                    check_host_keys: resolved.host_key_checking.unwrap_or(defaults.check_host_keys),
-                    executable: resolved.ssh_executable.unwrap_or_else(|| "ssh".to_owned()),
-                    connect_timeout: resolved.timeout.map_or(defaults.connect_timeout, Duration::from_secs),
-                }))
-            }
-            other => return Err(format!("the connection `{other}` is not supported: use ssh or local")),
-        };
+        let via = via(&resolved, defaults.check_host_keys, defaults.connect_timeout)?;
         let r#become = match resolved.r#become {
             None => None,
             Some(other) => {
@@ -133,6 +109,42 @@ impl Walker {
             run.inputs.masks.add(secret.reveal());
         }
         Ok(Target { host: Arc::clone(host), via, r#become })
+    }
+}
+
+/// The way that resolved variables describe; the other two are what counts where they say nothing.
+///
+/// # Errors
+/// A sentence: an open quote in ssh's arguments, a connection that we do not have.
+pub(crate) fn via(
+    resolved: &Connection,
+    check_host_keys: bool,
+    connect_timeout: Duration,
+) -> Result<Via, String> {
+    match resolved.kind.as_str() {
+        "local" => Ok(Via::Local),
+        "ssh" => {
+            let mut extra_args = Vec::new();
+            for args in
+                [&resolved.ssh_args, &resolved.common_args, &resolved.extra_args].into_iter().flatten()
+            {
+                let words = shlex::split(args)
+                    .ok_or_else(|| format!("the ssh arguments `{args}` have an open quote"))?;
+                extra_args.extend(words);
+            }
+            Ok(Via::Ssh(Box::new(SshTarget {
+                address: resolved.host.clone(),
+                port: resolved.port,
+                user: resolved.user.clone(),
+                password: resolved.password.clone(),
+                private_key: resolved.private_key_file.as_deref().map(expand_home),
+                extra_args,
+                check_host_keys: resolved.host_key_checking.unwrap_or(check_host_keys),
+                executable: resolved.ssh_executable.clone().unwrap_or_else(|| "ssh".to_owned()),
+                connect_timeout: resolved.timeout.map_or(connect_timeout, Duration::from_secs),
+            })))
+        }
+        other => Err(format!("the connection `{other}` is not supported: use ssh or local")),
     }
 }
 

@@ -203,13 +203,19 @@ impl Walker {
             role: task.role.as_ref().map(|r| r.name.clone()),
             action: Arc::clone(&task.action.name),
             place: run.place(task.span),
+            delegate: self.delegate_shown(task, &shared),
         });
+        // A step that is not on record must not act: a resumed run would not know of it.
+        if run.journal_broken() {
+            return self.conclude(task, step, name, Ended::Cancelled, false, false, 0, String::new());
+        }
         run.step_begins();
         let began = run.clock.now();
         let prints = Arc::new(Prints::default());
         let keywords = self.keywords(task, &shared);
         let (end, ignore, no_log) = match (&keywords, &held) {
-            (Err(error), _) => (self.template_end(error), false, false),
+            // Whether the task may be shown is not known then.
+            (Err(error), _) => (self.template_end(error), false, task.settings.no_log.is_some()),
             (Ok(keywords), Err(error)) => (self.template_end(error), keywords.ignore_errors, keywords.no_log),
             (Ok(keywords), Ok(_)) => {
                 let pass = Pass {
@@ -451,6 +457,14 @@ impl Walker {
             let state = host.as_ref().map_or_else(|| Arc::clone(&own), |h| store.host(h));
             state.add_facts(facts.iter().map(|(k, v)| (Arc::from(k.as_str()), data(v))));
         }
+        for (host, effect) in &done.set_elsewhere {
+            if let Effect::SetFact { vars, cacheable } = effect {
+                let state = store.host(host);
+                for (name, value) in vars {
+                    state.set_fact(Arc::clone(name), value.clone(), *cacheable);
+                }
+            }
+        }
         for effect in &done.effects {
             match effect {
                 Effect::SetFact { vars, cacheable } => {
@@ -561,7 +575,7 @@ impl Walker {
         let task = pass.task;
         let variable = loop_.control.loop_var.as_deref().unwrap_or("item");
         let mut results: Vec<Json> = Vec::with_capacity(items.len());
-        let (mut effects, mut facts) = (Vec::new(), Vec::new());
+        let (mut effects, mut facts, mut set_elsewhere) = (Vec::new(), Vec::new(), Vec::new());
         let (mut changed, mut failed, mut all_skipped) = (false, false, true);
         let mut warnings = Vec::new();
         // What an item sets or registers is seen by the items after it (`acc: "{{ acc | default([]) + [item] }}"`).
@@ -598,6 +612,7 @@ impl Walker {
             }
             effects.extend(done.effects);
             facts.extend(done.facts);
+            set_elsewhere.extend(done.set_elsewhere);
             let is = |result: &Map<String, Json>, key: &str| result.get(key) == Some(&Json::Bool(true));
             let (bad, skip, change) = (is(&result, "failed"), is(&result, "skipped"), is(&result, "changed"));
             failed |= bad;
@@ -668,7 +683,7 @@ impl Walker {
         if !warnings.is_empty() {
             all.insert("warnings".into(), Json::Array(warnings));
         }
-        Ended::Done(Done { result: all, effects, facts })
+        Ended::Done(Done { result: all, effects, facts, set_elsewhere })
     }
 
     fn break_when(
@@ -890,6 +905,14 @@ impl Walker {
             .map_or_else(|| name.to_owned(), |text| self.playing.run.inputs.mask(&text))
     }
 
+    /// The host that a task is delegated to, for people; none when it can't be told before the loop runs.
+    fn delegate_shown(&self, task: &Task, scope: &Arc<dyn Scope>) -> Option<Arc<str>> {
+        let node = task.settings.delegate_to.as_ref()?;
+        let value = self.playing.run.inputs.templates.node(node, scope).ok()?;
+        let name = value.as_str().filter(|n| !n.trim().is_empty() && !crate::template::is_omit(&value))?;
+        Some(self.playing.run.inputs.mask(name).into())
+    }
+
     fn ran_as(&self, task: &Task) -> String {
         if !matches!(task.action.kind, ActionKind::Module(_) | ActionKind::Custom(_)) {
             return String::new();
@@ -913,6 +936,7 @@ impl Walker {
             role: task.role.as_ref().map(|r| r.name.clone()),
             action: Arc::clone(&task.action.name),
             place: run.place(task.span),
+            delegate: None,
         });
         let mut result = Map::new();
         result.insert("failed".into(), true.into());

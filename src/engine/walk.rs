@@ -517,6 +517,6 @@ impl Walker {
 
 /// What `ansible_failed_task` shows of a task.
 fn describe(task: &Task) -> Value {
-    let name = task.name.as_ref().and_then(|n| n.as_str()).unwrap_or(&task.action.written.value);
+    let name = task.name.as_ref().and_then(|n| n.as_str()).unwrap_or_default();
     data(serde_json::json!({ "name": name, "action": &*task.action.name, "tags": task.tags }))
 }

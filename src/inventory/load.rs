@@ -10,7 +10,7 @@ use super::model::Inventory;
 use super::plugin::Plugins;
 use super::range::host_entry;
 use super::reader::Reader;
-use super::{ini, script, yaml};
+use super::{constructed, ini, script, yaml};
 use crate::source::{Diagnostic, Diagnostics, Node, SourceId, Sources, Span, Yaml, parse};
 use crate::vars::vault::Vault;
 
@@ -169,6 +169,10 @@ fn add_yaml(inventory: &mut Inventory, file: SourceId, source: &Arc<PathBuf>, re
         ));
         return;
     };
+    if constructed::is_named(name) {
+        constructed::add(inventory, map, source, reader);
+        return;
+    }
     let fault = match (reader.plugins)(name, &root, source) {
         Some(Ok(made)) => inventory.add_plugin(&made, plugin.span, source).err(),
         Some(Err(fault)) => Some(fault),

@@ -1,8 +1,9 @@
 //! Inventories: hosts, groups and their variables, and the patterns that choose among them.
 //!
 //! Owns: reading YAML, INI, JSON, script and plugin inventories with `group_vars/` and `host_vars/`; host patterns and `--limit`.
-//! Must not: know plays, render templates, or decide precedence beyond what belongs to groups and hosts.
+//! Must not: know plays, render templates (but for `constructed`), or decide precedence beyond what belongs to groups and hosts.
 
+mod constructed;
 mod files;
 mod ini;
 mod literal;

@@ -54,7 +54,7 @@ impl Loaded {
         let tables = self.inventory.host(host).unwrap().tables();
         match tables.host.get(name).or_else(|| tables.groups.get(name)).map(|n| &n.value) {
             None => "-".into(),
-            Some(Yaml::Str(text)) => text.to_string(),
+            Some(Yaml::Str(text) | Yaml::Unsafe(text)) => text.to_string(),
             Some(Yaml::Int(number)) => number.to_string(),
             Some(other) => format!("{other:?}"),
         }
@@ -405,4 +405,99 @@ fn encrypted_vars_files_need_a_password() {
         "{:?}",
         loaded.messages()
     );
+}
+
+const CONSTRUCTED_HOSTS: &str = "all:
+  hosts:
+    web-1.example: {az: eu-west-1a, ports: [80, 443], tags: {dcos-master: '', Name: 9web}, size: '4', empty: ''}
+    db-1: {az: eu-west-1b, size: '16', empty: full}
+  vars: {site: lab}
+";
+
+#[test]
+fn constructed_makes_variables_first_and_groups_from_them() {
+    let rules = "plugin: constructed
+compose:
+  cores: size | int * 2
+  where: site ~ '/' ~ az
+  later: cores + 1
+groups:
+  big-ones: cores > 10
+  web: inventory_hostname_short.startswith('web')
+";
+    let loaded =
+        load_files(&[("a.yml", CONSTRUCTED_HOSTS), ("b.yml", rules)], &["a.yml", "b.yml"], None).fine();
+    assert_eq!(
+        [loaded.var("db-1", "cores"), loaded.var("db-1", "where"), loaded.var("db-1", "later")],
+        ["32", "lab/eu-west-1b", "-"],
+        "composed variables don't see each other"
+    );
+    assert_eq!([loaded.hosts("big_ones"), loaded.hosts("web")], ["db-1", "web-1.example"]);
+}
+
+#[test]
+fn keyed_groups_follow_prefix_separators_default_and_parent() {
+    let rules = "plugin: ansible.builtin.constructed
+leading_separator: false
+keyed_groups:
+  - {key: az, prefix: az, parent_group: '{{ site }}-zones'}
+  - {key: tags, prefix: tag}
+  - {key: tags, prefix: bare, trailing_separator: false}
+  - {key: tags, prefix: dflt, default_value: none}
+  - {key: empty, prefix: e, default_value: nothing}
+  - {key: empty, prefix: n}
+  - {key: ports | map('string') | list, separator: ''}
+  - {key: az}
+";
+    let loaded =
+        load_files(&[("a.yml", CONSTRUCTED_HOSTS), ("b.yml", rules)], &["a.yml", "b.yml"], None).fine();
+    let groups: Vec<String> =
+        loaded.inventory.group_names("web-1.example").iter().map(ToString::to_string).collect();
+    let mut expected = vec![
+        "_0",
+        "_43",
+        "az_eu_west_1a",
+        "bare_Name_9web",
+        "bare_dcos_master",
+        "dflt_Name_9web",
+        "dflt_dcos_master_none",
+        "e_nothing",
+        "eu_west_1a",
+        "lab_zones",
+        "tag_Name_9web",
+        "tag_dcos_master_",
+    ];
+    expected.sort_unstable();
+    assert_eq!(groups, expected);
+    assert_eq!(loaded.hosts("lab_zones"), "web-1.example db-1");
+    assert_eq!(loaded.hosts("n_full"), "db-1");
+}
+
+#[test]
+fn constructed_leaves_failures_out_unless_strict() {
+    let rules = "compose: {x: tags.Name}\nkeyed_groups: [{key: ports | first | string, prefix: p}]\n";
+    let lax = format!("plugin: constructed\n{rules}");
+    let loaded =
+        load_files(&[("a.yml", CONSTRUCTED_HOSTS), ("b.yml", &lax)], &["a.yml", "b.yml"], None).fine();
+    assert_eq!([loaded.var("web-1.example", "x"), loaded.var("db-1", "x")], ["9web", "-"]);
+    assert_eq!(loaded.hosts("p_80"), "web-1.example");
+    let strict = format!("plugin: constructed\nstrict: true\n{rules}");
+    let loaded = load_files(&[("a.yml", CONSTRUCTED_HOSTS), ("b.yml", &strict)], &["a.yml", "b.yml"], None);
+    let messages = loaded.messages();
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(messages[0].starts_with("b.yml:3: variable `x` for host `db-1`: "), "{messages:?}");
+}
+
+#[test]
+fn constructed_refuses_what_it_does_not_know() {
+    let rules = "plugin: constructed\nkeyed_group: []\nuse_vars_plugins: true\nkeyed_groups: [{prefix: x}]\n";
+    let loaded = load_files(&[("b.yml", rules)], &["b.yml"], None);
+    let messages = loaded.messages().join("\n");
+    for part in [
+        "has no option `keyed_group` [did you mean `keyed_groups`?]",
+        "`use_vars_plugins` is not available here",
+        "needs `key`",
+    ] {
+        assert!(messages.contains(part), "{messages}");
+    }
 }

@@ -60,6 +60,12 @@ pub enum EventKind {
     PlayFinished {
         play: PlayId,
     },
+    /// The play could not start or go on, which ends the run.
+    PlayBroken {
+        play: PlayId,
+        why: String,
+        place: Place,
+    },
     PlayNotRun {
         play: PlayId,
         name: String,
@@ -81,6 +87,9 @@ pub enum EventKind {
         role: Option<String>,
         action: Arc<str>,
         place: Place,
+        /// The host that does it for this one; not told when the items of a loop go to different ones.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        delegate: Option<Arc<str>>,
     },
     /// Output of a running step; progress only.
     StepOutput {
@@ -131,6 +140,15 @@ pub enum EventKind {
         /// Taken over from the run that is resumed; nothing was done.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         adopted: bool,
+    },
+    /// A resumed run takes over nothing more for this host: it goes on for real at this task.
+    HostDeparted {
+        play: PlayId,
+        host: Arc<str>,
+        path: Arc<str>,
+        /// The how manyth time that the host meets the task, from 0.
+        nth: usize,
+        why: String,
     },
     HandlersNotified {
         step: StepId,

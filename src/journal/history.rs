@@ -13,14 +13,14 @@ use super::{Event, EventKind, Outcome, StepId};
 /// What a host's step left behind.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
-    /// Ended well, and its result is kept.
+    /// Ended well, or failed and was taken up by a `rescue`; its result is kept.
     Done { outcome: Outcome, result: Map<String, Value>, fingerprint: String },
     /// Ended well, but its result holds a secret (`no_log`, a masked value): it has to run again, what follows has not.
     NotKept,
     /// Failed, was unreachable or cancelled: the host goes on here.
     Stopped,
-    /// Began and has no end: whether it did its work is not known.
-    Interrupted { step: StepId },
+    /// Began in that run and has no end: whether it did its work is not known.
+    Interrupted { run: Arc<str>, step: StepId },
 }
 
 /// The steps of all hosts.
@@ -30,8 +30,20 @@ pub struct History {
     pub run: String,
     /// Playbooks it was given.
     pub playbooks: Vec<String>,
-    hosts: HashMap<Arc<str>, HashMap<Arc<str>, Vec<Record>>>,
+    /// The run that it resumed.
+    pub resumes: Option<String>,
+    /// It came to its end and said so.
+    pub finished: bool,
+    hosts: HashMap<Arc<str>, Steps>,
+    /// Where hosts of a resumed run went on for real.
+    departed: HashMap<Arc<str>, (Arc<str>, usize)>,
 }
+
+/// One host's steps, by task: a record for each time that it was met.
+type Steps = HashMap<Arc<str>, Vec<Record>>;
+
+/// A step that has begun: its host, its task, and the how manyth time that is.
+type Open = (Arc<str>, Arc<str>, usize);
 
 impl History {
     /// Reads the events of a journal. A step that was met several times (a handler, an include in a loop) has a record
@@ -39,12 +51,20 @@ impl History {
     #[must_use]
     pub fn of(events: &[Event]) -> Self {
         let mut history = Self::default();
-        let mut open: HashMap<StepId, (Arc<str>, Arc<str>, usize)> = HashMap::new();
+        let mut run: Arc<str> = Arc::default();
+        let mut open: HashMap<StepId, Open> = HashMap::new();
+        let mut failed: HashMap<Arc<str>, (Open, Record)> = HashMap::new();
         for event in events {
             match &event.kind {
-                EventKind::RunStarted { run, playbooks, .. } => {
-                    history.run.clone_from(run);
+                EventKind::RunStarted { run: id, playbooks, resumes, .. } => {
+                    run = id.as_str().into();
+                    history.run.clone_from(id);
                     history.playbooks.clone_from(playbooks);
+                    history.resumes.clone_from(resumes);
+                }
+                EventKind::RunFinished { .. } => history.finished = true,
+                EventKind::HostDeparted { host, path, nth, .. } => {
+                    history.departed.insert(Arc::clone(host), (Arc::clone(path), *nth));
                 }
                 EventKind::StepStarted { step, host, path, .. } => {
                     let records = history
@@ -54,41 +74,94 @@ impl History {
                         .entry(Arc::clone(path))
                         .or_default();
                     open.insert(*step, (Arc::clone(host), Arc::clone(path), records.len()));
-                    records.push(Record::Interrupted { step: *step });
+                    records.push(Record::Interrupted { run: Arc::clone(&run), step: *step });
                 }
-                EventKind::StepFinished { step, outcome, result, fingerprint, kept, .. } => {
-                    let Some((host, path, at)) = open.remove(step) else { continue };
+                EventKind::StepFinished { step, outcome, result, fingerprint, kept, adopted, .. } => {
+                    let Some(place) = open.remove(step) else { continue };
+                    let done = || Record::Done {
+                        outcome: *outcome,
+                        result: result.clone(),
+                        fingerprint: fingerprint.clone(),
+                    };
                     let record = match outcome {
-                        Outcome::Ok | Outcome::Changed | Outcome::Skipped | Outcome::FailureIgnored
-                            if *kept =>
-                        {
-                            Record::Done {
-                                outcome: *outcome,
-                                result: result.clone(),
-                                fingerprint: fingerprint.clone(),
+                        Outcome::Ok | Outcome::Changed | Outcome::Skipped | Outcome::FailureIgnored => {
+                            if *kept {
+                                done()
+                            } else {
+                                Record::NotKept
                             }
                         }
-                        Outcome::Ok | Outcome::Changed | Outcome::Skipped | Outcome::FailureIgnored => {
-                            Record::NotKept
+                        // Only one that a rescue took up is ever taken over.
+                        Outcome::Failed if *adopted => done(),
+                        Outcome::Failed if *kept => {
+                            failed.insert(Arc::clone(&place.0), (place.clone(), done()));
+                            Record::Stopped
                         }
                         Outcome::Failed
                         | Outcome::Unreachable
                         | Outcome::UnreachableIgnored
                         | Outcome::Cancelled => Record::Stopped,
                     };
-                    if let Some(slot) = history
-                        .hosts
-                        .get_mut(&host)
-                        .and_then(|paths| paths.get_mut(&path))
-                        .and_then(|records| records.get_mut(at))
-                    {
-                        *slot = record;
+                    history.set(&place, record);
+                }
+                // The failure was no end.
+                EventKind::HostRescued { host, .. } => {
+                    if let Some((place, record)) = failed.remove(host) {
+                        history.set(&place, record);
                     }
                 }
                 _ => {}
             }
         }
         history
+    }
+
+    fn set(&mut self, (host, path, at): &Open, record: Record) {
+        let records = self.hosts.get_mut(host).and_then(|paths| paths.get_mut(path));
+        if let Some(slot) = records.and_then(|records| records.get_mut(*at)) {
+            *slot = record;
+        }
+    }
+
+    /// What is known after this run and the one that it resumed. A host that never went on for real has behind it what
+    /// it had before, however far it got in taking that over; one that did has only what this run says.
+    #[must_use]
+    pub fn after(mut self, earlier: Self) -> Self {
+        for (host, steps) in earlier.hosts {
+            match self.departed.get(&host) {
+                Some((path, nth)) => {
+                    // It may have stopped between leaving the recorded way and beginning the step there.
+                    let records = self.hosts.entry(host).or_default().entry(Arc::clone(path)).or_default();
+                    if let Some(before) = steps.get(path)
+                        && records.len() == *nth
+                        && let Some(record) = before.get(*nth)
+                    {
+                        records.push(record.clone());
+                    }
+                }
+                None => {
+                    let own = self.hosts.entry(host).or_default();
+                    for (path, before) in steps {
+                        let records = own.entry(path).or_default();
+                        for (at, record) in before.into_iter().enumerate() {
+                            match records.get_mut(at) {
+                                None => records.push(record),
+                                // It was being taken over, which does nothing; or it ran again because its result was
+                                // not kept, and that is what it does in the next run, too.
+                                Some(now @ Record::Interrupted { .. })
+                                    if matches!(record, Record::Done { .. } | Record::NotKept) =>
+                                {
+                                    *now = record;
+                                }
+                                Some(_) => {}
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        self.resumes = earlier.resumes;
+        self
     }
 
     /// What is known of the `nth` time (from 0) that a host met a task.
@@ -113,6 +186,7 @@ mod tests {
             role: None,
             action: "command".into(),
             place: Place::default(),
+            delegate: None,
         }
     }
 
@@ -153,7 +227,7 @@ mod tests {
         assert_eq!(h.get("a", "t", 1), Some(&Record::NotKept));
         assert_eq!(h.get("a", "t", 2), None);
         assert_eq!(h.get("a", "u", 0), Some(&Record::Stopped));
-        assert_eq!(h.get("b", "t", 0), Some(&Record::Interrupted { step: 4 }));
+        assert_eq!(h.get("b", "t", 0), Some(&Record::Interrupted { run: "".into(), step: 4 }));
     }
 
     #[test]
@@ -172,7 +246,7 @@ mod tests {
                 let begun = cut == 2 * n + 1;
                 match record {
                     Some(Record::Done { .. }) => assert!(whole, "cut {cut}, step {n}"),
-                    Some(Record::Interrupted { step }) => {
+                    Some(Record::Interrupted { step, .. }) => {
                         assert!(begun && *step == n as u64, "cut {cut}, step {n}")
                     }
                     Some(other) => panic!("cut {cut}, step {n}: {other:?}"),

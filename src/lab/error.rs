@@ -39,8 +39,9 @@ pub enum LabError {
 
     /// Another interface of the machine has addresses of the lab's network.
     #[error(
-        "network {network} overlaps with {address} on interface `{interface}`; \
-         give the lab another `network:` in its inventory file"
+        "network {network} overlaps with {address} on interface `{interface}`{}; \
+         give the lab another `network:` in its inventory file{}",
+        bridge_of(.interface), way_to_free(.interface)
     )]
     NetworkTaken { network: Network, address: Ipv4Addr, interface: String },
 
@@ -106,6 +107,24 @@ fn listed(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
+/// The lab that an interface is the bridge of; its prefix is the lab's own.
+fn lab_of(interface: &str) -> Option<&str> {
+    interface.strip_prefix("dl-")
+}
+
+fn bridge_of(interface: &str) -> String {
+    lab_of(interface).map(|lab| format!(", the bridge of lab `{lab}`")).unwrap_or_default()
+}
+
+/// A lab whose inventory file is gone (a test that was killed) can only be removed by hand.
+fn way_to_free(interface: &str) -> String {
+    let Some(lab) = lab_of(interface) else { return String::new() };
+    format!(
+        ", or end lab `{lab}` with `dcos-play lab down -i` and its inventory file; \
+         if nothing of it is left but the bridge, remove that with `ip link delete {interface}`"
+    )
+}
+
 fn hint(near: &Option<String>, known: &[String]) -> String {
     match near {
         Some(near) => format!("; did you mean `{near}`?"),
@@ -126,6 +145,27 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "the lab needs `systemd-nspawn`, `debootstrap`; install with `apt-get install systemd-container debootstrap`"
+        );
+    }
+
+    #[test]
+    fn bridge_that_another_lab_left_is_named_with_the_way_to_remove_it() {
+        let error = |interface: &str| LabError::NetworkTaken {
+            network: "10.79.0.0/24".parse().expect("a network"),
+            address: [10, 79, 0, 1].into(),
+            interface: interface.to_owned(),
+        };
+        assert_eq!(
+            error("dl-gone").to_string(),
+            "network 10.79.0.0/24 overlaps with 10.79.0.1 on interface `dl-gone`, the bridge of lab `gone`; \
+             give the lab another `network:` in its inventory file, \
+             or end lab `gone` with `dcos-play lab down -i` and its inventory file; \
+             if nothing of it is left but the bridge, remove that with `ip link delete dl-gone`"
+        );
+        assert_eq!(
+            error("eth0").to_string(),
+            "network 10.79.0.0/24 overlaps with 10.79.0.1 on interface `eth0`; \
+             give the lab another `network:` in its inventory file"
         );
     }
 

@@ -7,7 +7,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use sha2::{Digest as _, Sha256};
 
 use super::{BarrierReason, Looks, barrier_of};
-use crate::resolve::{ActionKind, Item, NeedScope, Play, Playbook, Task};
+use crate::resolve::{ActionKind, Item, Meta, NeedScope, Play, Playbook, Strategy, Task};
 use crate::source::Span;
 
 /// What a node stands for; always for all hosts of its play.
@@ -95,8 +95,15 @@ pub fn build(playbook: &Playbook, looks: Looks) -> Result<Plan, PlanError> {
     let mut plays = Vec::with_capacity(playbook.plays.len());
     for play in &playbook.plays {
         let start = graph.add_node(NodeKind::PlayStart { play: play.index });
-        let mut chain =
-            Chain { graph: &mut graph, play, looks: &looks, last: start, segment: None, barriers: 0 };
+        let mut chain = Chain {
+            graph: &mut graph,
+            play,
+            looks: &looks,
+            last: start,
+            segment: None,
+            fence: None,
+            barriers: 0,
+        };
         chain.items(&play.items);
         let last = chain.close();
         let barriers = chain.barriers;
@@ -147,6 +154,8 @@ struct Chain<'a> {
     looks: &'a Looks,
     last: NodeIndex,
     segment: Option<(usize, Span)>,
+    /// A task at which others may still be, and that no host must run away from: the next one waits.
+    fence: Option<Span>,
     barriers: usize,
 }
 
@@ -157,7 +166,12 @@ impl Chain<'_> {
                 Item::Task(task) => self.task(task),
                 Item::Block(block) => {
                     self.items(&block.items);
-                    self.items(&block.rescue);
+                    // A failure goes around the rest of the block, luck around the rescue.
+                    if !block.rescue.is_empty() {
+                        self.goes_around(&block.items, block.span);
+                        self.items(&block.rescue);
+                        self.goes_around(&block.rescue, block.span);
+                    }
                     self.items(&block.always);
                 }
             }
@@ -165,7 +179,18 @@ impl Chain<'_> {
     }
 
     fn task(&mut self, task: &Task) {
-        if let Some((reason, at)) = barrier_of(self.play, task, self.looks) {
+        let fence = self.fence.take();
+        let barrier = barrier_of(self.play, task, self.looks);
+        if self.play.strategy == Strategy::Inferred {
+            if barrier.as_ref().is_some_and(|(reason, _)| reason.fences()) {
+                self.fence = Some(task.span);
+            } else if matches!(task.action.kind, ActionKind::Meta(Meta::FlushHandlers)) {
+                // Some hosts run handlers, others none.
+                let looking = self.play.handlers.iter().find(|h| self.opens(&h.task));
+                self.fence = looking.map(|h| h.task.span);
+            }
+        }
+        if let Some((reason, at)) = barrier.or_else(|| fence.map(|at| (BarrierReason::After, at))) {
             let before = self.close();
             let node = self.graph.add_node(NodeKind::Barrier { play: self.play.index, reason, at });
             self.graph.add_edge(before, node, Edge { reason: Reason::Barrier });
@@ -179,10 +204,32 @@ impl Chain<'_> {
             self.last = node;
             return;
         }
+        if task.is_implicit_flush() {
+            return;
+        }
         match &mut self.segment {
             Some((tasks, _)) => *tasks += 1,
             None => self.segment = Some((1, task.span)),
         }
+    }
+
+    fn opens(&self, task: &Task) -> bool {
+        barrier_of(self.play, task, self.looks).is_some()
+    }
+
+    fn goes_around(&mut self, items: &[Item], at: Span) {
+        if self.play.strategy == Strategy::Inferred && self.fence.is_none() && self.any_opens(items) {
+            self.fence = Some(at);
+        }
+    }
+
+    fn any_opens(&self, items: &[Item]) -> bool {
+        items.iter().any(|item| match item {
+            Item::Task(task) => self.opens(task),
+            Item::Block(block) => {
+                [&block.items, &block.rescue, &block.always].iter().any(|i| self.any_opens(i))
+            }
+        })
     }
 
     /// Ends the open segment and says what comes last.

@@ -7,8 +7,10 @@
 
 mod barrier;
 mod build;
+mod drawing;
 mod looks;
 
 pub use barrier::{BarrierReason, barrier_of};
 pub use build::{Edge, NodeKind, Plan, PlanError, PlayPlan, Reason, build};
+pub use drawing::{About, Arrow, ArrowKind, Drawing, Node, NodeType, Wait};
 pub use looks::Looks;

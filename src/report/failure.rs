@@ -16,6 +16,7 @@ pub(super) fn block(event: &Event, context: &Context, settings: &Settings) -> Op
     let mut out = String::new();
     match &event.kind {
         EventKind::StepFinished {
+            step,
             host,
             outcome: outcome @ (Outcome::Failed | Outcome::FailureIgnored),
             result,
@@ -25,7 +26,10 @@ pub(super) fn block(event: &Event, context: &Context, settings: &Settings) -> Op
         } => {
             let failure = failure.as_deref()?;
             let ignored = *outcome == Outcome::FailureIgnored;
-            head(&mut out, settings, if ignored { "!" } else { "✗" }, host, &failure.place, &failure.name);
+            let started = context.started.get(step);
+            let name = started.map_or_else(|| failure.name.clone(), super::Started::title);
+            let at = started.map_or_else(|| host.to_string(), |s| s.at(host));
+            head(&mut out, settings, if ignored { "!" } else { "✗" }, &at, &failure.place, &name);
             if ignored {
                 let _ = writeln!(out, "  the failure is ignored: {}", first_line(&message(result)));
                 return Some(out);
@@ -50,8 +54,10 @@ pub(super) fn block(event: &Event, context: &Context, settings: &Settings) -> Op
             closing_rows(&mut out, host, context, settings);
         }
         EventKind::HostUnreachable { step, host, kind, what, next, place } => {
-            let name = context.started.get(step).map(super::Started::title).unwrap_or_default();
-            head(&mut out, settings, "✗", host, place, &name);
+            let started = context.started.get(step);
+            let name = started.map(super::Started::title).unwrap_or_default();
+            let at = started.map_or_else(|| host.to_string(), |s| s.at(host));
+            head(&mut out, settings, "✗", &at, place, &name);
             row(&mut out, "unreachable", &format!("({kind}) {what}"));
             if let Some(next) = next {
                 row(&mut out, "next", next);

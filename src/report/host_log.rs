@@ -100,11 +100,12 @@ impl HostLogs {
     fn take_in(&mut self, event: &Event, context: &mut Context) -> std::io::Result<()> {
         let at = clock_ms(event.at);
         match &event.kind {
-            EventKind::StepStarted { host, name, role, action, place, .. } => {
+            EventKind::StepStarted { host, name, role, action, place, delegate, .. } => {
                 let title = role.as_ref().map_or_else(|| name.clone(), |r| format!("{r} : {name}"));
                 let log = self.log(host)?;
                 context.log_line.insert(Arc::clone(host), log.lines + 1);
-                log.write(&format!("{at} TASK {title} [{action}] {place}\n"))?;
+                let to = delegate.as_ref().map(|d| format!(" -> {d}")).unwrap_or_default();
+                log.write(&format!("{at} TASK {title} [{action}]{to} {place}\n"))?;
             }
             EventKind::StepOutput { host, text, .. } => {
                 let log = self.log(host)?;
@@ -183,6 +184,9 @@ impl HostLogs {
                 for host in hosts {
                     self.log(host)?.write(&format!("{at} PLAY {name} {place}\n"))?;
                 }
+            }
+            EventKind::PlayBroken { why, place, .. } => {
+                self.not_run.push(format!("{why} ({place})"));
             }
             EventKind::PlayNotRun { name, why, .. } => {
                 self.not_run.push(super::plain::why_not(name, why));

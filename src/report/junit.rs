@@ -28,11 +28,7 @@ struct Suite {
 /// # Errors
 /// A disk that refuses.
 pub fn write(path: &Path, events: &[Event]) -> std::io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".new");
-    let fresh = path.with_file_name(name);
-    fs_err::write(&fresh, render(events))?;
-    fs_err::rename(fresh, path)
+    super::write_whole(path, render(events).as_bytes())
 }
 
 fn render(events: &[Event]) -> String {
@@ -48,8 +44,13 @@ fn render(events: &[Event]) -> String {
                 plays.insert(*play, suites.len());
                 suites.push(Suite { name: name.clone(), ..Suite::default() });
             }
-            EventKind::StepStarted { step, play, name, role, action, .. } => {
-                let begun = Started { name: name.clone(), role: role.clone(), action: Arc::clone(action) };
+            EventKind::StepStarted { step, play, name, role, action, delegate, .. } => {
+                let begun = Started {
+                    name: name.clone(),
+                    role: role.clone(),
+                    action: Arc::clone(action),
+                    delegate: delegate.clone(),
+                };
                 started.insert(*step, (*play, begun));
             }
             EventKind::HostUnreachable { step, what, .. } => {
@@ -172,6 +173,7 @@ mod tests {
                 role: Some("web".to_owned()),
                 action: "command".into(),
                 place: Place::default(),
+                delegate: None,
             },
             EventKind::StepFinished {
                 step: 1,

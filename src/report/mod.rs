@@ -54,6 +54,7 @@ pub(crate) struct Started {
     pub(crate) name: String,
     pub(crate) role: Option<String>,
     pub(crate) action: Arc<str>,
+    pub(crate) delegate: Option<Arc<str>>,
 }
 
 impl Started {
@@ -62,6 +63,14 @@ impl Started {
         match &self.role {
             Some(role) => format!("{role} : {}", self.name),
             None => self.name.clone(),
+        }
+    }
+
+    /// `host -> delegate` as Ansible shows who does the work.
+    pub(crate) fn at(&self, host: &str) -> String {
+        match &self.delegate {
+            Some(delegate) => format!("{host} -> {delegate}"),
+            None => host.to_owned(),
         }
     }
 }
@@ -80,6 +89,17 @@ pub(crate) trait Reporter: Send {
     fn on_event(&mut self, event: &Event, context: &Context) -> std::io::Result<()>;
 }
 
+/// Writes a file whole or not at all. Only its user can read it: results may be private.
+fn write_whole(path: &std::path::Path, text: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+    let named =
+        |error: std::io::Error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let mut fresh = tempfile::NamedTempFile::new_in(folder).map_err(named)?;
+    fresh.write_all(text).map_err(named)?;
+    fresh.persist(path).map_err(|e| named(e.error))?;
+    Ok(())
+}
+
 /// Without events for this long, the logs are brought up to date.
 const QUIET: Duration = Duration::from_millis(50);
 /// And this long after the last time in any case.
@@ -89,6 +109,24 @@ fn flush(logs: &mut Option<HostLogs>, complaints: &mut dyn Write) {
     if let Some(Err(error)) = logs.as_mut().map(HostLogs::flush) {
         let _ = writeln!(complaints, "warning: host logs end here: {error}");
         *logs = None;
+    }
+}
+
+/// How long events may gather before they are shown.
+const REST: Duration = Duration::from_millis(2);
+
+/// The next event, if one comes while it is not [`QUIET`] yet. Resting instead of waiting: a thread that waits has to be
+/// woken for every single event, which costs the engine more than making the event.
+fn gathered(events: &Receiver<Arc<Event>>) -> Result<Arc<Event>, RecvTimeoutError> {
+    let began = Instant::now();
+    loop {
+        std::thread::sleep(REST);
+        match events.try_recv() {
+            Ok(event) => return Ok(event),
+            Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+            Err(TryRecvError::Empty) if began.elapsed() > QUIET => return Err(RecvTimeoutError::Timeout),
+            Err(TryRecvError::Empty) => {}
+        }
     }
 }
 
@@ -107,7 +145,7 @@ pub fn run(events: &Receiver<Arc<Event>>, logs: HostLogs, console: Console, comp
         let event = match events.try_recv() {
             Ok(event) => event,
             Err(TryRecvError::Disconnected) => break,
-            Err(TryRecvError::Empty) => match events.recv_timeout(QUIET) {
+            Err(TryRecvError::Empty) => match gathered(events) {
                 Ok(event) => event,
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
@@ -118,8 +156,13 @@ pub fn run(events: &Receiver<Arc<Event>>, logs: HostLogs, console: Console, comp
                 }
             },
         };
-        if let EventKind::StepStarted { step, name, role, action, .. } = &event.kind {
-            let started = Started { name: name.clone(), role: role.clone(), action: Arc::clone(action) };
+        if let EventKind::StepStarted { step, name, role, action, delegate, .. } = &event.kind {
+            let started = Started {
+                name: name.clone(),
+                role: role.clone(),
+                action: Arc::clone(action),
+                delegate: delegate.clone(),
+            };
             context.started.insert(*step, started);
         }
         if let Some(reporter) = &mut logs

@@ -26,6 +26,7 @@ pub(super) fn lines(event: &Event, context: &Context, settings: &Settings) -> Op
     let at = clock(event.at);
     let step_line = |step: &u64, host: &str, how: Outcome, more: &str| {
         let started = context.started.get(step)?;
+        let host = started.at(host);
         let word = paint(settings.colour, super::words::colour_of(how), &format!("{:<11}", outcome(how)));
         Some(format!("{at} {word} {host:<12} {}{more}\n", started.title()))
     };
@@ -59,7 +60,11 @@ pub(super) fn lines(event: &Event, context: &Context, settings: &Settings) -> Op
         }
         EventKind::StepItem { step, host, label, outcome: how, result } => {
             let more = format!(" => (item={})", super::words::cut(label, 80));
-            let mut text = step_line(step, host, *how, &more)?;
+            let started = context.started.get(step).is_some_and(|s| s.delegate.is_none());
+            let host = delegated(result)
+                .filter(|_| started)
+                .map_or_else(|| host.to_string(), |to| format!("{host} -> {to}"));
+            let mut text = step_line(step, &host, *how, &more)?;
             if *how == Outcome::Failed {
                 text.push_str(&format!("{:9}{}\n", "", failure::message(result)));
             }
@@ -69,7 +74,8 @@ pub(super) fn lines(event: &Event, context: &Context, settings: &Settings) -> Op
         EventKind::StepRetry { step, host, attempt, retries, delay_ms } if settings.verbosity > 0 => {
             let started = context.started.get(step)?;
             Some(format!(
-                "{at} retrying    {host:<12} {} ({attempt} of {retries}, again in {})\n",
+                "{at} retrying    {:<12} {} ({attempt} of {retries}, again in {})\n",
+                started.at(host),
                 started.title(),
                 took(*delay_ms)
             ))
@@ -102,6 +108,11 @@ pub(super) fn lines(event: &Event, context: &Context, settings: &Settings) -> Op
         }),
         _ => None,
     }
+}
+
+/// The host that did an item of a loop.
+fn delegated(result: &serde_json::Map<String, serde_json::Value>) -> Option<&str> {
+    result.get("_ansible_delegated_vars")?.get("ansible_delegated_host")?.as_str()
 }
 
 /// What a finished step shows below its line: `debug` messages, diffs, and with `-v` the result.

@@ -27,7 +27,5 @@ pub(super) fn write(
     not_run: &[String],
 ) -> std::io::Result<()> {
     let text = serde_json::to_vec_pretty(&Summary { run, exit, took_ms, not_run, totals })?;
-    let fresh = folder.join("summary.json.new");
-    fs_err::write(&fresh, text)?;
-    fs_err::rename(fresh, folder.join("summary.json"))
+    super::write_whole(&folder.join("summary.json"), &text)
 }

@@ -121,6 +121,10 @@ impl Reporter for Terminal {
                     EventKind::StepStarted { name, .. } => name.clone(),
                     _ => String::new(),
                 };
+                let title = match &event.kind {
+                    EventKind::StepStarted { delegate: Some(to), .. } => format!("{title} -> {to}"),
+                    _ => title,
+                };
                 self.host_line(host, &title);
                 self.playing.insert(Arc::clone(host), *play);
                 if let Some(p) = self.plays.get(play) {

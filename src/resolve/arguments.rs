@@ -48,7 +48,8 @@ pub(super) fn read(
         Yaml::Map(_) => pairs_of(&candidate.args, &mut read.arguments.entries, out),
         Yaml::Str(text) => {
             let body = &text[candidate.text_offset..];
-            if form != TextForm::FreeForm && form != TextForm::File && is_one_template(body) {
+            let takes_text = spec.is_some_and(|s| s.free_form.is_some());
+            if form != TextForm::FreeForm && form != TextForm::File && !takes_text && is_one_template(body) {
                 read.arguments.whole = Some(candidate.args.clone());
             } else {
                 text_form(sources, candidate, text, spec, form, &mut read, out);

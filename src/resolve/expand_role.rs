@@ -163,7 +163,8 @@ impl Expander<'_> {
             call.place_of("vars_from"),
             &mut self.out,
         );
-        let (defaults, vars) = (Arc::new(defaults), roles::joined(vars, call.vars.as_ref()));
+        let (defaults, file_vars) = (Arc::new(defaults), Arc::new(vars));
+        let vars = roles::joined(&file_vars, call.vars.as_ref());
         let mut items = Vec::new();
         let mut dependencies = Vec::new();
         if let Some(list) = &meta.dependencies {
@@ -176,6 +177,7 @@ impl Expander<'_> {
                 path: path.clone(),
                 defaults: Arc::clone(&defaults),
                 vars: Arc::clone(&vars),
+                file_vars: Arc::clone(&file_vars),
                 params: Arc::clone(&params),
                 parents: call.parents.clone(),
                 dependencies: Vec::new(),
@@ -196,6 +198,7 @@ impl Expander<'_> {
             path: path.clone(),
             defaults,
             vars,
+            file_vars,
             params,
             parents: call.parents.clone(),
             dependencies,

@@ -26,6 +26,7 @@ const MAGIC: &[&str] = &[
     "playbook_dir",
     "role_path",
     "role_name",
+    "role_names",
     "play_hosts",
     "vars",
     "environment",

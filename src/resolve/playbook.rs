@@ -334,6 +334,8 @@ pub struct Role {
     pub path: PathBuf,
     pub defaults: Arc<Layer>,
     pub vars: Arc<Layer>,
+    /// Those of `vars` that its files set: what the rest of the play sees. `vars:` of an entry of `roles:` are the role's alone.
+    pub file_vars: Arc<Layer>,
     /// Parameters given where the role is used.
     pub params: Arc<Layer>,
     /// The roles that brought this one in, nearest first: it sees their variables (`ansible_parent_role_names`).

@@ -307,9 +307,9 @@ pub(super) struct Identity {
 }
 
 /// Two layers in one, the second on top.
-pub(super) fn joined(lower: Layer, upper: Option<&Arc<Layer>>) -> Arc<Layer> {
+pub(super) fn joined(lower: &Arc<Layer>, upper: Option<&Arc<Layer>>) -> Arc<Layer> {
     match upper {
-        Some(upper) => Arc::new(over(&lower, upper)),
-        None => Arc::new(lower),
+        Some(upper) => Arc::new(over(lower, upper)),
+        None => Arc::clone(lower),
     }
 }

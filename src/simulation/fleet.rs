@@ -305,8 +305,15 @@ impl Transport for SimulatedTransport {
     ) -> BoxFuture<'a, Result<Reply, connection::Fault>> {
         async move {
             let fleet = &*self.0;
-            let _working = fleet.begin(&target.host);
+            let working = fleet.begin(&target.host);
             let fate = fleet.fate(&target.host, &|| searched(&call.module, &call.args));
+            if fate.dead {
+                // As with real hosts: while one is waited for, its place is free.
+                drop(working);
+                call.seat.without(fleet.pass(target, &fate, call.timeout)).await?;
+                return Ok(reply(Map::new()));
+            }
+            let _working = working;
             if !fleet.pass(target, &fate, call.timeout).await? {
                 let seconds = call.timeout.unwrap_or_default().as_secs_f64();
                 let msg = format!("Timed out after {seconds} second(s).");
@@ -349,8 +356,8 @@ impl Transport for SimulatedTransport {
         .boxed()
     }
 
-    fn cancel<'a>(&'a self, _: &'a Target, _: &'a StepKey, _: Duration) -> BoxFuture<'a, ()> {
-        async {}.boxed()
+    fn cancel<'a>(&'a self, _: &'a Target, _: &'a StepKey, _: Duration) -> BoxFuture<'a, bool> {
+        async { true }.boxed()
     }
 
     fn reset<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, ()> {

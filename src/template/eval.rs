@@ -10,7 +10,7 @@ use minijinja::value::{Tuple, ValueKind};
 use super::containers::{Dict, List, Map, Namespace};
 use super::engine::Inner;
 use super::error::{ErrorKind, R, TemplateError};
-use super::marks::{is_missing, is_unknown, missing, omit, unknown, why_missing};
+use super::marks::{is_missing, is_nothing, is_unknown, missing, nothing, omit, unknown, why_missing};
 use super::objects::{LoopState, Macro, Module};
 use super::output::Output;
 use super::program::{Arg, Binary, Ex, Expr, Relation, Target};
@@ -113,6 +113,7 @@ impl Cx {
     fn eval_defined(&mut self, ex: &Ex) -> R<Value> {
         let value = self.eval(ex)?;
         match value.kind() {
+            ValueKind::Plain if is_nothing(&value) => Ok(Value::from("")),
             ValueKind::Plain | ValueKind::Undefined | ValueKind::Invalid => {
                 defined(value).map_err(|e| e.or_offset(ex.span.clone()))
             }
@@ -240,7 +241,7 @@ impl Cx {
                 } else if let Some(no) = no {
                     self.eval(no)?
                 } else {
-                    missing(TemplateError::undefined(
+                    nothing(TemplateError::undefined(
                         "",
                         "the condition of this inline `if` is false and it has no `else`",
                     ))

@@ -12,7 +12,11 @@ use super::error::TemplateError;
 
 /// An undefined value that remembers why it is undefined.
 #[derive(Debug)]
-pub(super) struct Missing(pub(super) TemplateError);
+pub(super) struct Missing {
+    why: TemplateError,
+    /// Jinja's own undefined, which is as good as an empty text wherever it is used.
+    empty: bool,
+}
 
 impl Object for Missing {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
@@ -79,13 +83,23 @@ pub fn is_unknown(value: &Value) -> bool {
 }
 
 pub(super) fn missing(error: TemplateError) -> Value {
-    Value::from_object(Missing(error))
+    Value::from_object(Missing { why: error, empty: false })
+}
+
+/// What an inline `if` without `else` gives when its condition is false. Jinja takes its mildest undefined there, whatever
+/// else is set: used, it is empty; kept as a value, it is an error.
+pub(super) fn nothing(error: TemplateError) -> Value {
+    Value::from_object(Missing { why: error, empty: true })
+}
+
+pub(super) fn is_nothing(value: &Value) -> bool {
+    value.downcast_object_ref::<Missing>().is_some_and(|missing| missing.empty)
 }
 
 /// Why the value is undefined, if it is.
 pub(super) fn why_missing(value: &Value) -> Option<TemplateError> {
     if let Some(missing) = value.downcast_object_ref::<Missing>() {
-        return Some(missing.0.clone());
+        return Some(missing.why.clone());
     }
     value.is_undefined().then(|| TemplateError::undefined("", "an undefined value was used"))
 }

@@ -10,7 +10,7 @@ use minijinja::value::ValueKind;
 
 use super::error::{R, TemplateError, near};
 use super::eval::Cx;
-use super::marks::{is_unknown, why_missing};
+use super::marks::{is_nothing, is_unknown, why_missing};
 use super::values::{as_float, as_int, text, truth, type_name};
 use super::{filters, functions, lookups, tests};
 
@@ -57,10 +57,15 @@ impl Builtin {
     pub(super) fn call(
         &'static self,
         cx: &mut Cx,
-        positional: Vec<Value>,
-        named: Vec<(Arc<str>, Value)>,
+        mut positional: Vec<Value>,
+        mut named: Vec<(Arc<str>, Value)>,
     ) -> R<Value> {
         if !self.lenient {
+            for value in positional.iter_mut().chain(named.iter_mut().map(|(_, v)| v)) {
+                if is_nothing(value) {
+                    *value = Value::from("");
+                }
+            }
             let mut unknown = None;
             for value in positional.iter().chain(named.iter().map(|(_, v)| v)) {
                 if value.kind() == ValueKind::Plain || value.is_undefined() {

@@ -12,7 +12,7 @@ use minijinja::value::{Tuple, ValueKind};
 
 use super::containers::{Dict, List, Map};
 use super::error::{R, TemplateError};
-use super::marks::{is_missing, is_omit, is_unknown, missing, why_missing};
+use super::marks::{is_missing, is_nothing, is_omit, is_unknown, missing, why_missing};
 
 /// Python's name of the type.
 pub(super) fn type_name(value: &Value) -> &'static str {
@@ -82,6 +82,9 @@ pub(super) fn defined(value: Value) -> R<Value> {
 
 /// The items of a list, the keys of a mapping, the characters of a text.
 pub(super) fn items(value: &Value) -> R<Vec<Value>> {
+    if is_nothing(value) {
+        return Ok(Vec::new());
+    }
     if let Some(error) = why_missing(value) {
         return Err(error);
     }
@@ -192,6 +195,7 @@ pub(super) fn int(value: i128) -> Value {
 /// Python's truth of a value that is defined.
 pub(super) fn truth(value: &Value) -> R<bool> {
     match value.kind() {
+        ValueKind::Plain if is_nothing(value) => Ok(false),
         ValueKind::Undefined | ValueKind::Plain | ValueKind::Invalid => {
             if let Some(error) = why_missing(value) {
                 return Err(error);

@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 
 use super::Table;
 use super::connection::is_connection_variable;
+use super::hash::ByName;
 use crate::source::Node;
 use crate::template::Value;
 
@@ -22,11 +23,11 @@ pub struct HostState {
 #[derive(Debug, Default)]
 struct State {
     /// By the name a module returned: `ansible_distribution`, `packages`.
-    facts: IndexMap<Arc<str>, Value>,
+    facts: IndexMap<Arc<str>, Value, ByName>,
     /// The same without the prefix, as `ansible_facts` shows them; made when first asked for.
     view: Option<Value>,
     /// `set_fact` and `register` share one level: the later one wins.
-    set: HashMap<Arc<str>, Value>,
+    set: HashMap<Arc<str>, Value, ByName>,
     included: Table,
 }
 

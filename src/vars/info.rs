@@ -80,7 +80,7 @@ impl PlayInfo {
             "ansible_play_hosts_all" => self.hosts_all.clone(),
             "ansible_play_hosts" => self.hosts.clone(),
             "ansible_play_batch" | "play_hosts" => self.batch.clone(),
-            "ansible_play_role_names" => self.play_roles.clone(),
+            "ansible_play_role_names" | "role_names" => self.play_roles.clone(),
             "ansible_dependent_role_names" => self.dependent_roles.clone(),
             "ansible_role_names" => self.roles.clone(),
             _ => return None,

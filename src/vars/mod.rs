@@ -9,6 +9,7 @@ use crate::source::{Node, Span};
 
 pub mod connection;
 pub mod extra;
+mod hash;
 mod host;
 mod info;
 mod magic;
@@ -21,6 +22,7 @@ mod tests;
 pub(crate) mod vars_file;
 pub mod vault;
 
+pub use hash::{ByName, NameHasher};
 pub use host::HostState;
 pub use info::{PlayInfo, PlayState, RunInfo};
 pub use scope::{PlayVars, RoleVars, ScopeParts, TaskScope};

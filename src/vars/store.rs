@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, RwLock};
 
 use super::Table;
+use super::hash::ByName;
 use super::host::HostState;
 use super::info::RunInfo;
 use super::scope::{ScopeParts, TaskScope};
@@ -56,7 +57,7 @@ pub struct StoreParts {
 #[derive(Debug)]
 pub struct Store {
     inventory: RwLock<Arc<Inventory>>,
-    hosts: RwLock<HashMap<Arc<str>, Arc<HostState>>>,
+    hosts: RwLock<HashMap<Arc<str>, Arc<HostState>, ByName>>,
     pub(super) extra: Table,
     pub(super) run: RunInfo,
     pub(super) inject_facts: bool,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::Layer;
+use super::hash::ByName;
 use minijinja::value::ValueKind;
 
 use crate::source::{Entry, Mapping, Node, Span, Yaml};
@@ -15,7 +16,7 @@ use crate::template::Value;
 /// Variables of one level by name, in the order first written; a later layer replaces values of an earlier one.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
-    map: IndexMap<Arc<str>, Arc<Node>>,
+    map: IndexMap<Arc<str>, Arc<Node>, ByName>,
 }
 
 impl Table {

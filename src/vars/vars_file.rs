@@ -45,7 +45,7 @@ pub(crate) fn decrypt_file(id: SourceId, vault: &Vault, sources: &Sources) -> Re
     if !is_vault(&file.text) {
         return Ok(id);
     }
-    match vault.decrypt(&file.text) {
+    match vault.open_file(&file.text) {
         Ok(text) => Ok(sources.add(file.path.clone(), text)),
         Err(fault) => {
             let end = file.text.find('\n').unwrap_or(file.text.len()) as u32;

@@ -155,6 +155,21 @@ impl Vault {
         Ok(plain)
     }
 
+    /// The text of a file that is encrypted as a whole. The values of variables in it are hidden in all output from now
+    /// on; the names and words of encrypted task lists are not, or nothing could be read any more.
+    ///
+    /// # Errors
+    /// As [`Vault::decrypt`].
+    pub fn open_file(&self, text: &str) -> Result<String, VaultError> {
+        let plain = self.decrypt(text)?;
+        if let Some(masks) = &self.masks
+            && let Ok(values @ serde_norway::Value::Mapping(_)) = serde_norway::from_str(&plain)
+        {
+            hide(&values, masks);
+        }
+        Ok(plain)
+    }
+
     /// Decrypts every `!vault` value below a node and hides its text in output; the text is never a template. What can't be decrypted stays and is a finding.
     #[must_use]
     pub fn decrypt_node(&self, node: Node) -> (Node, Vec<Diagnostic>) {
@@ -190,6 +205,19 @@ impl Vault {
             other => other,
         };
         Node { span, value }
+    }
+}
+
+fn hide(value: &serde_norway::Value, masks: &Masks) {
+    use serde_norway::Value;
+    match value {
+        // A template says where a secret comes from; the secret is masked there.
+        Value::String(text) if !text.contains("{{") => masks.add(text),
+        Value::Number(number) => masks.add(&number.to_string()),
+        Value::Sequence(items) => items.iter().for_each(|item| hide(item, masks)),
+        Value::Mapping(map) => map.values().for_each(|value| hide(value, masks)),
+        Value::Tagged(tagged) => hide(&tagged.value, masks),
+        _ => {}
     }
 }
 

@@ -62,9 +62,20 @@ fn a_failed_run_once_is_rescued_on_its_host_and_ends_the_play_for_the_others() {
     let project = three(&format!(
         "- hosts: web\n  gather_facts: false\n  tasks:\n    - block:\n        - {{name: one, command: 'false', run_once: true}}\n        - {{name: two, debug: {{msg: x}}}}\n      rescue:\n        - {{name: rescue, debug: {{msg: x}}}}\n    - {{name: after, debug: {{msg: x}}}}\n{NEXT}"
     ));
-    project.run(&["run", "play.yml", "-i", "hosts"]);
+    let said = project.run(&["run", "play.yml", "-i", "hosts"]);
     assert_eq!(names(&project, "h1"), "one rescue after next");
     assert_eq!(names(&project, "h2"), "");
+    assert_eq!(said.status, 2, "not all hosts did their part");
+}
+
+#[test]
+fn facts_of_a_delegated_set_fact_belong_to_the_delegate() {
+    let project = three(
+        "- hosts: web\n  gather_facts: false\n  tasks:\n    - set_fact: {got: \"{{ inventory_hostname }}\"}\n      delegate_to: localhost\n      delegate_facts: true\n      run_once: true\n    - debug: {msg: \"{{ got | default('-') }} {{ hostvars.localhost.got }}\"}\n",
+    );
+    let said = project.run(&["run", "play.yml", "-i", "hosts"]);
+    assert_eq!(said.status, 0, "{}", said.out);
+    assert_eq!(project.journal().iter().filter(|e| e["result"]["msg"] == "- h1").count(), 3, "{}", said.out);
 }
 
 #[test]

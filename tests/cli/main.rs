@@ -3,9 +3,14 @@
 
 mod background;
 mod cases;
+mod disk;
+mod drawing;
 mod failures;
+mod help;
 mod pace;
 mod running;
+mod secrets;
+mod ssh;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -94,7 +99,7 @@ fn a_failed_task_shows_its_lines_its_way_and_what_next() {
     let said = project.run(&["run", "play.yml", "-i", "hosts"]);
     assert_eq!(
         said.out,
-        "TIME PLAY Site (1 host)\nTIME FAILED      h1           web : Look\n\n✗ h1 · roles/web/tasks/main.yml:1  \"Look\"\n\n    1 │ - name: Look\n    2 │   command:\n      │   ───────\n    3 │     cmd: sh -c \"echo out; echo oops >&2; exit 3\"\n\n  included from play.yml:4 (role web)\n  ran on      this machine, TOOK\n  msg         non-zero return code\n  exit status 3\n  stdout      out\n  stderr      oops\n  full log    .dcos-play/runs/RUN/hosts/h1.log:2\n\n\nPLAY RECAP *********************************************************************\nh1    : ok=0    changed=0    unreachable=0    failed=1    skipped=0    rescued=0    ignored=0   \n\nfailed after TOOK: 1 host failed, 0 fine\nrun folder  .dcos-play/runs/RUN\nreport      .dcos-play/runs/RUN/report.html\nnext        fix it, then: dcos-play run play.yml -i hosts --resume\n"
+        "TIME PLAY Site (1 host)\nTIME FAILED      h1           web : Look\n\n✗ h1 · roles/web/tasks/main.yml:1  \"web : Look\"\n\n    1 │ - name: Look\n    2 │   command:\n      │   ───────\n    3 │     cmd: sh -c \"echo out; echo oops >&2; exit 3\"\n\n  included from play.yml:4 (role web)\n  ran on      this machine, TOOK\n  msg         non-zero return code\n  exit status 3\n  stdout      out\n  stderr      oops\n  full log    .dcos-play/runs/RUN/hosts/h1.log:2\n\n\nPLAY RECAP *********************************************************************\nh1    : ok=0    changed=0    unreachable=0    failed=1    skipped=0    rescued=0    ignored=0   \n\nfailed after TOOK: 1 host failed, 0 fine\nrun folder  .dcos-play/runs/RUN\nreport      .dcos-play/runs/RUN/report.html\nnext        fix it, then: dcos-play run play.yml -i hosts --resume\n"
     );
     assert_eq!((said.status, said.err.as_str()), (2, ""));
     let page = project.read(".dcos-play/runs/latest/report.html");

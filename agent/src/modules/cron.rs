@@ -162,7 +162,7 @@ fn crontab(args: &Args, host: &Host<'_>) -> Result<String, Fault> {
     }
     argv.push("-l".into());
     let answer = run(host, &argv)?;
-    // 1 with these words means that the user has none yet.
+    // The same status and other words: the user has none yet, or is not there, and then there is nothing to remove.
     if answer.ok() {
         // Debian's crontab used to show its own header.
         let mut lines: Vec<&str> = answer.out.lines().collect();
@@ -172,7 +172,10 @@ fn crontab(args: &Args, host: &Host<'_>) -> Result<String, Fault> {
             lines.remove(0);
         }
         Ok(lines.iter().map(|l| format!("{l}\n")).collect())
-    } else if answer.err.contains("no crontab for") || answer.err.contains("can't open") {
+    } else if answer.err.contains("no crontab for")
+        || answer.err.contains("can't open")
+        || (answer.rc == 1 && args.state == State::Absent)
+    {
         Ok(String::new())
     } else {
         Err(answer.to_fault("cannot read the crontab"))
@@ -325,6 +328,25 @@ mod tests {
         assert_eq!(done.values["jobs"], json!(["n"]));
         let script = Script::of(&[("/usr/bin/crontab -u ann -l", 0, "#Ansible: n\n* * * * * x\n")]);
         assert!(matches!(Cron::inspect(&arguments, &script.host()), Ok(Inspection::Same(_))));
+    }
+
+    #[test]
+    fn nothing_is_removed_for_a_user_who_is_not_there() {
+        let root = FakeRoot::with(&[]);
+        root.program("/usr/bin/crontab");
+        let said = "crontab:  user `gone' unknown";
+        let of = |more: Value| {
+            let mut arguments = json!({"name": "n", "user": "gone"});
+            arguments
+                .as_object_mut()
+                .expect("a mapping")
+                .extend(more.as_object().expect("a mapping").clone());
+            let script = Script::of(&[("/usr/bin/crontab -u gone -l", 1, said)]);
+            Cron::inspect(&args(arguments), &script.host())
+        };
+        let Ok(Inspection::Same(done)) = of(json!({"state": "absent"})) else { panic!("it is absent") };
+        assert_eq!(done.values["jobs"], json!([]));
+        assert!(of(json!({"job": "x"})).is_err());
     }
 
     #[test]

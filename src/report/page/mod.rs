@@ -46,11 +46,7 @@ pub fn write(folder: &RunFolder, path: Option<&Path>) -> Result<PathBuf, PageErr
     let (header, events) = journal::read(&folder.journal())?;
     let page = Page::of(&header, &events);
     let path = path.map_or_else(|| folder.path.join("report.html"), Path::to_path_buf);
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".new");
-    let fresh = path.with_file_name(name);
-    fs_err::write(&fresh, render(&page)?)?;
-    fs_err::rename(&fresh, &path)?;
+    super::write_whole(&path, render(&page)?.as_bytes())?;
     Ok(path)
 }
 

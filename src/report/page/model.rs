@@ -212,7 +212,7 @@ impl Reading {
                 let why = format!("{reason} ({place})");
                 self.waiting.insert(host, Wait { host, start: now, end: now, why });
             }
-            EventKind::StepStarted { step, play, host, path, name, role, action, place } => {
+            EventKind::StepStarted { step, play, host, path, name, role, action, place, .. } => {
                 let host = self.host(host);
                 if let Some(mut wait) = self.waiting.remove(&host)
                     && now > wait.start
@@ -286,6 +286,9 @@ impl Reading {
                 let host = self.host(host);
                 self.page.reboots.push(Reboot { host, end: now, took: *took_ms });
             }
+            EventKind::PlayBroken { why, place, .. } => {
+                self.page.warnings.push(format!("{why} ({place})"));
+            }
             EventKind::Warning { text, place } => self.page.warnings.push(match place {
                 Some(place) => format!("{place}: {text}"),
                 None => text.clone(),
@@ -301,6 +304,7 @@ impl Reading {
             | EventKind::StepItem { .. }
             | EventKind::HandlersNotified { .. }
             | EventKind::HostRescued { .. }
+            | EventKind::HostDeparted { .. }
             | EventKind::CancelBegan { .. } => {}
         }
     }

@@ -55,6 +55,7 @@ fn starts(step: u64, host: &str, path: &str) -> EventKind {
         role: None,
         action: "command".into(),
         place: Place { file: "site.yml".to_owned(), line: 3, column: 1 },
+        delegate: None,
     }
 }
 

@@ -1,0 +1,217 @@
+//! Clients of AWS: credentials, region, endpoint, retries, and what an error means.
+//!
+//! Owns: how the SDK is set up; everything that talks to AWS takes its clients from here. Must not: know resources.
+//!
+//! Credentials come from the SDK's usual chain (environment, profile, SSO, process, role of the instance), the endpoint
+//! from `AWS_ENDPOINT_URL` and its kin.
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_http_client::tls;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::error::display::DisplayErrorContext;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+
+use crate::infra::fault::{Class, CloudFault, class_of};
+
+/// What the user said about how to reach AWS; empty means the usual chain.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Access {
+    /// Else AWS_REGION, the profile, or the instance's own.
+    pub region: Option<String>,
+    pub profile: Option<String>,
+    /// Else `AWS_ENDPOINT_URL`.
+    pub endpoint_url: Option<String>,
+    /// Else the usual chain.
+    pub keys: Option<Keys>,
+    /// A role to take on with these credentials.
+    pub assume_role: Option<String>,
+}
+
+/// Credentials given in a file; they print as stars.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Keys {
+    pub access_key: String,
+    pub secret_key: String,
+    pub session_token: Option<String>,
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keys(****)")
+    }
+}
+
+/// Clients for one account and region. Clones share connections and the rate at which they are throttled.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    pub region: String,
+    pub ec2: aws_sdk_ec2::Client,
+    pub elb: aws_sdk_elasticloadbalancing::Client,
+    pub sts: aws_sdk_sts::Client,
+    config: aws_config::SdkConfig,
+}
+
+/// Why there is no client.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum NoClient {
+    #[error("no AWS region: set `region`, AWS_REGION, or a region in the profile")]
+    Region,
+}
+
+/// Attempts a call has; EC2's buckets refill slowly, and the SDK's own three are too few for provisioning.
+const ATTEMPTS: u32 = 9;
+
+impl Clients {
+    /// Makes the clients. Nothing is sent yet: wrong credentials show at the first call.
+    ///
+    /// # Errors
+    /// No region is known.
+    pub async fn new(access: &Access) -> Result<Self, NoClient> {
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+            .build_https();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http)
+            .retry_config(retries(std::env::var("AWS_MAX_ATTEMPTS").ok().as_deref()))
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(Duration::from_secs(10))
+                    .operation_attempt_timeout(Duration::from_secs(60))
+                    .build(),
+            );
+        if let Some(region) = &access.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(profile) = &access.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(url) = &access.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
+        if let Some(keys) = &access.keys {
+            loader = loader.credentials_provider(aws_credential_types::Credentials::new(
+                &keys.access_key,
+                &keys.secret_key,
+                keys.session_token.clone(),
+                None,
+                "given",
+            ));
+        }
+        let mut config = loader.load().await;
+        if let Some(role) = &access.assume_role {
+            let provider = aws_config::sts::AssumeRoleProvider::builder(role)
+                .session_name("dcos-play")
+                .configure(&config)
+                .build()
+                .await;
+            config = config
+                .into_builder()
+                .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(
+                    provider,
+                ))
+                .build();
+        }
+        Self::from_config(config)
+    }
+
+    fn from_config(config: aws_config::SdkConfig) -> Result<Self, NoClient> {
+        let region = config.region().ok_or(NoClient::Region)?.to_string();
+        Ok(Self {
+            region,
+            ec2: aws_sdk_ec2::Client::new(&config),
+            elb: aws_sdk_elasticloadbalancing::Client::new(&config),
+            sts: aws_sdk_sts::Client::new(&config),
+            config,
+        })
+    }
+
+    /// The same account in another region.
+    #[must_use]
+    pub fn in_region(&self, region: &str) -> Self {
+        let config = self.config.clone().into_builder().region(Region::new(region.to_owned())).build();
+        Self {
+            region: region.to_owned(),
+            ec2: aws_sdk_ec2::Client::new(&config),
+            elb: aws_sdk_elasticloadbalancing::Client::new(&config),
+            sts: aws_sdk_sts::Client::new(&config),
+            config,
+        }
+    }
+
+    /// Who the credentials belong to, as AWS names it (`arn:aws:iam::123456789012:user/ada`), for messages.
+    pub async fn identity(&self) -> Option<String> {
+        let reply = self.sts.get_caller_identity().send().await.ok()?;
+        reply.arn().map(ToOwned::to_owned)
+    }
+}
+
+/// Retries with a rate that adapts to throttling. `AWS_MAX_ATTEMPTS` is obeyed.
+fn retries(attempts: Option<&str>) -> RetryConfig {
+    let attempts = attempts.and_then(|n| n.parse().ok()).filter(|n| *n > 0).unwrap_or(ATTEMPTS);
+    RetryConfig::adaptive().with_max_attempts(attempts).with_max_backoff(Duration::from_secs(20))
+}
+
+/// What an SDK error means. `call` is the permission's name: `ec2:CreateVpc`.
+pub fn fault<E>(call: &'static str, error: &SdkError<E, HttpResponse>) -> CloudFault
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let (class, code, message) = match error {
+        SdkError::ServiceError(reply) => {
+            let status = reply.raw().status().as_u16();
+            let code = reply.err().code().unwrap_or_default().to_owned();
+            let message = match reply.err().message() {
+                Some(message) => message.to_owned(),
+                None if code.is_empty() => format!("HTTP status {status} without an explanation"),
+                None => code.clone(),
+            };
+            (class_of(&code, &message, status), code, message)
+        }
+        SdkError::TimeoutError(_) => (Class::Transient, String::new(), "no answer in time".to_owned()),
+        SdkError::ConstructionFailure(_) => (Class::Refused, String::new(), causes(error)),
+        SdkError::DispatchFailure(failure) => {
+            let message = causes(error);
+            // No credentials is no network problem, though it is told in the same place.
+            let class = if failure.is_other() && message.to_lowercase().contains("credential") {
+                Class::Auth
+            } else {
+                Class::Transient
+            };
+            (class, String::new(), message)
+        }
+        _ => (Class::Transient, String::new(), causes(error)),
+    };
+    CloudFault { class, call, code, message }
+}
+
+fn causes<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    // The debug part that the SDK puts behind the causes helps nobody on a terminal.
+    let all = DisplayErrorContext(error).to_string();
+    all.split(" (").next().unwrap_or(&all).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_follow_the_environment_and_default_to_nine() {
+        assert_eq!(retries(None).max_attempts(), 9);
+        assert_eq!(retries(Some("2")).max_attempts(), 2);
+        assert_eq!(retries(Some("0")).max_attempts(), 9);
+        assert_eq!(retries(Some("many")).max_attempts(), 9);
+    }
+
+    #[test]
+    fn keys_never_print() {
+        let keys = Keys { access_key: "AKIA1".into(), secret_key: "geheim".into(), session_token: None };
+        assert_eq!(format!("{keys:?}"), "Keys(****)");
+    }
+}

@@ -1,0 +1,386 @@
+//! From a declaration and what is there to the changes that are due.
+//!
+//! Owns: rendering of options, create, update, replace and delete, how a plan is shown. Pure but for the templates: it calls no
+//! cloud, so a plan cannot change anything, and `apply` uses the same code.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::cloud::{Cloud, Found, Options};
+use super::declare::{Declared, Resource};
+use super::differ::{After, Difference, Wanted, all_new, differences};
+use super::fault::CloudFault;
+use super::identity::{Identity, Tags};
+use super::kinds::Kind;
+use crate::source::Span;
+use crate::template::{self, ErrorKind, Scope, SearchPath, TemplateError, Templates, Value, Var};
+
+/// What is to be done with one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    Keep,
+    Create,
+    Update,
+    Replace,
+    Delete,
+}
+
+/// One object of a plan.
+#[derive(Debug, Clone)]
+pub struct Item {
+    pub identity: Identity,
+    pub kind: Kind,
+    pub act: Act,
+    /// What is there now.
+    pub found: Option<Found>,
+    pub differences: Vec<Difference>,
+}
+
+/// The changes that are due, in the order in which they are made; what is to be deleted comes last.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    pub items: Vec<Item>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanFault {
+    #[error("{0}")]
+    Template(#[from] TemplateError),
+    #[error("`{resource}`: {fault}")]
+    Option { resource: String, fault: CloudFault, at: Span },
+    #[error("`{resource}`: {text}")]
+    Argument { resource: String, text: String, at: Span },
+    #[error("two objects carry the tags of `{identity}`: {}", ids.join(", "))]
+    Doubled { identity: Identity, ids: Vec<String> },
+    #[error(transparent)]
+    Cloud(#[from] CloudFault),
+}
+
+/// The variables of a play with the results of resources over them.
+#[derive(Debug)]
+struct Results {
+    outer: Arc<dyn Scope>,
+    values: BTreeMap<String, Value>,
+}
+
+impl Scope for Results {
+    fn get(&self, name: &str) -> Option<Var> {
+        self.values.get(name).map(|v| Var::Data(v.clone())).or_else(|| self.outer.get(name))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names = self.outer.names();
+        names.extend(self.values.keys().cloned());
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn search(&self) -> SearchPath {
+        self.outer.search()
+    }
+}
+
+/// What resources gave so far; a resource that isn't here is unknown until it is made.
+pub type Known = BTreeMap<usize, Json>;
+
+/// Everything that planning looks at.
+pub struct Planner<'a> {
+    pub declared: &'a Declared,
+    pub owner: &'a str,
+    pub cloud: &'a dyn Cloud,
+    pub templates: &'a Templates,
+    pub scope: Arc<dyn Scope>,
+}
+
+impl Planner<'_> {
+    /// Plans everything, with `found` as it is there.
+    ///
+    /// # Errors
+    /// Options that don't render or that the cloud would refuse; two objects of one identity.
+    pub fn plan(&self, found: &[Found]) -> Result<Plan, PlanFault> {
+        check_doubled(found)?;
+        let mut known = Known::new();
+        let mut plan = Plan::default();
+        for at in &self.declared.order {
+            let items = self.resource(*at, &known, found)?;
+            if let Some(result) = self.result(*at, &items) {
+                known.insert(*at, result);
+            }
+            plan.items.extend(items);
+        }
+        let kept: BTreeSet<Identity> = plan.items.iter().map(|i| i.identity.clone()).collect();
+        let mut gone: Vec<&Found> =
+            found.iter().filter(|f| !kept.contains(&f.identity) || !self.same_kind(&plan, f)).collect();
+        gone.sort_by_key(|f| (f.kind.teardown_rank(), f.identity.clone()));
+        plan.items.extend(gone.into_iter().map(deletion));
+        Ok(plan)
+    }
+
+    fn same_kind(&self, plan: &Plan, found: &Found) -> bool {
+        plan.items.iter().any(|i| i.identity == found.identity && i.kind == found.kind)
+    }
+
+    /// Plans one resource; `known` must hold what those before it gave.
+    ///
+    /// # Errors
+    /// As [`Planner::plan`].
+    pub fn resource(&self, at: usize, known: &Known, found: &[Found]) -> Result<Vec<Item>, PlanFault> {
+        let resource = &self.declared.resources[at];
+        let rendered = self.render(resource, known)?;
+        let count = match rendered.known.get("count") {
+            Some(count) => count
+                .as_u64()
+                .and_then(|n| u32::try_from(n).ok())
+                .ok_or_else(|| self.argument(resource, "`count` must be a number from 0 on".to_owned()))?,
+            None if rendered.unknown.contains("count") => {
+                return Err(
+                    self.argument(resource, "`count` must be known before anything is made".to_owned())
+                );
+            }
+            None => 1,
+        };
+        (0..count).map(|index| self.item(resource, index, &rendered, found)).collect()
+    }
+
+    fn argument(&self, resource: &Resource, text: String) -> PlanFault {
+        PlanFault::Argument { resource: resource.name.value.clone(), text, at: resource.name.span }
+    }
+
+    fn item(
+        &self,
+        resource: &Resource,
+        index: u32,
+        rendered: &Wanted,
+        found: &[Found],
+    ) -> Result<Item, PlanFault> {
+        let identity =
+            Identity { owner: self.owner.to_owned(), resource: resource.name.value.clone(), index };
+        let wanted = self.wanted(resource, &identity, rendered)?;
+        let there = found.iter().find(|f| f.identity == identity && f.kind == resource.kind).cloned();
+        let (act, differences) = match &there {
+            None => (Act::Create, all_new(&wanted)),
+            Some(found) => {
+                let all = differences(resource.kind, found, &wanted);
+                let act = match () {
+                    () if all.is_empty() => Act::Keep,
+                    () if all.iter().any(|d| d.replaces) => Act::Replace,
+                    () => Act::Update,
+                };
+                (act, all)
+            }
+        };
+        Ok(Item { identity, kind: resource.kind, act, found: there, differences })
+    }
+
+    /// The options of one object, normal form, identity tags included.
+    ///
+    /// # Errors
+    /// A value that the cloud would refuse.
+    pub fn wanted(
+        &self,
+        resource: &Resource,
+        identity: &Identity,
+        rendered: &Wanted,
+    ) -> Result<Wanted, PlanFault> {
+        let mut wanted = rendered.clone();
+        wanted.tags.extend(identity.tags());
+        if !wanted.tags.contains_key("Name") {
+            let name = wanted.known.get("name").and_then(Json::as_str).map(ToOwned::to_owned);
+            let own = || match resource.kind.counted() {
+                true => format!("{}-{}-{}", identity.owner, identity.resource, identity.index),
+                false => format!("{}-{}", identity.owner, identity.resource),
+            };
+            wanted.tags.insert("Name".to_owned(), name.unwrap_or_else(own));
+        }
+        wanted.known = self.cloud.normal(resource.kind, identity, wanted.known).map_err(|fault| {
+            PlanFault::Option { resource: identity.to_string(), fault, at: resource.name.span }
+        })?;
+        // What is unknown isn't filled with a default.
+        wanted.known.retain(|option, _| !wanted.unknown.contains(option));
+        Ok(wanted)
+    }
+
+    /// Renders the options of a resource, as far as they are known.
+    ///
+    /// # Errors
+    /// A template that fails, or options of a wrong type.
+    pub fn render(&self, resource: &Resource, known: &Known) -> Result<Wanted, PlanFault> {
+        let values = self.declared.resources.iter().enumerate().map(|(at, other)| {
+            let value = known.get(&at).map_or_else(template::unknown, |v| template::from_json(v.clone()));
+            (other.name.value.clone(), value)
+        });
+        let scope: Arc<dyn Scope> =
+            Arc::new(Results { outer: Arc::clone(&self.scope), values: values.collect() });
+        let mut raw = Options::new();
+        let mut wanted = Wanted::default();
+        for (name, node) in &resource.options {
+            let value = self.templates.node(node, &scope)?;
+            if template::is_omit(&value) {
+                continue;
+            }
+            // An unknown part makes the whole option unknown.
+            match template::to_json(&value) {
+                _ if template::is_unknown(&value) => {
+                    wanted.unknown.insert(name.value.clone());
+                }
+                Err(error) if error.kind == ErrorKind::Unknown => {
+                    wanted.unknown.insert(name.value.clone());
+                }
+                json => {
+                    raw.insert(name.value.clone(), json?);
+                }
+            }
+        }
+        // Required options that are unknown must not be told missing: they are checked when they are known.
+        let unknown = wanted.unknown.clone();
+        let faults = |faults: Vec<dcos_play_agent::options::ArgumentFault>| {
+            let texts: Vec<String> = faults
+                .iter()
+                .filter(|f| {
+                    !matches!(f, dcos_play_agent::options::ArgumentFault::Missing { option, .. } if unknown.contains(*option))
+                })
+                .map(ToString::to_string)
+                .collect();
+            texts
+        };
+        // Each option alone when something is missing only because it is unknown.
+        let mut coerced = match resource.kind.spec().coerce(raw.clone()) {
+            Ok(coerced) => coerced,
+            Err(found) => {
+                let texts = faults(found);
+                if !texts.is_empty() {
+                    return Err(self.argument(resource, texts.join("; ")));
+                }
+                for option in &unknown {
+                    raw.insert(option.clone(), Json::String(String::new()));
+                }
+                let mut filled = resource
+                    .kind
+                    .spec()
+                    .coerce(raw)
+                    .map_err(|found| self.argument(resource, faults(found).join("; ")))?;
+                filled.retain(|option, _| !unknown.contains(option));
+                filled
+            }
+        };
+        let purge = coerced.remove("purge_tags").and_then(|v| v.as_bool()).unwrap_or(true);
+        if let Some(Json::Object(tags)) = coerced.remove("tags") {
+            wanted.purge_tags = purge;
+            wanted.tags = tags
+                .into_iter()
+                .map(|(key, value)| {
+                    let text = match value {
+                        Json::String(text) => text,
+                        Json::Null => String::new(),
+                        other => other.to_string(),
+                    };
+                    (key, text)
+                })
+                .collect::<Tags>();
+        }
+        wanted.known = coerced;
+        Ok(wanted)
+    }
+
+    /// What a resource gives to templates, once all its objects are there and stay.
+    #[must_use]
+    pub fn result(&self, at: usize, items: &[Item]) -> Option<Json> {
+        let kept: Option<Vec<&Found>> = items
+            .iter()
+            .map(|i| i.found.as_ref().filter(|_| matches!(i.act, Act::Keep | Act::Update)))
+            .collect();
+        Some(result_of(self.declared.resources[at].kind, &kept?))
+    }
+}
+
+/// What a resource gives to templates. An instance gives lists, as its module does, and for one alone its own values too.
+#[must_use]
+pub fn result_of(kind: Kind, objects: &[&Found]) -> Json {
+    let mut result = Options::new();
+    if let [one] = objects {
+        result.clone_from(&one.result);
+    }
+    if kind.counted() {
+        let all = objects.iter().map(|f| Json::Object(f.result.clone())).collect();
+        result.insert("instances".to_owned(), Json::Array(all));
+        let ids = objects.iter().map(|f| Json::from(f.id.as_str())).collect();
+        result.insert("instance_ids".to_owned(), Json::Array(ids));
+    }
+    Json::Object(result)
+}
+
+/// An object that goes.
+#[must_use]
+pub fn deletion(found: &Found) -> Item {
+    Item {
+        identity: found.identity.clone(),
+        kind: found.kind,
+        act: Act::Delete,
+        found: Some(found.clone()),
+        differences: Vec::new(),
+    }
+}
+
+fn check_doubled(found: &[Found]) -> Result<(), PlanFault> {
+    let mut by: BTreeMap<(Kind, &Identity), Vec<String>> = BTreeMap::new();
+    for one in found {
+        by.entry((one.kind, &one.identity)).or_default().push(one.id.clone());
+    }
+    match by.into_iter().find(|(_, ids)| ids.len() > 1) {
+        Some(((_, identity), ids)) => Err(PlanFault::Doubled { identity: identity.clone(), ids }),
+        None => Ok(()),
+    }
+}
+
+impl Plan {
+    /// True when nothing is to be done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.iter().all(|i| i.act == Act::Keep)
+    }
+
+    /// The plan as text: one line an object, one for each option that changes, a line that sums it up.
+    #[must_use]
+    pub fn show(&self) -> String {
+        let mut text = String::new();
+        for item in self.items.iter().filter(|i| i.act != Act::Keep) {
+            let (mark, word) = match item.act {
+                Act::Create => ("+", "create"),
+                Act::Update => ("~", "update"),
+                Act::Replace => ("±", "replace"),
+                Act::Delete | Act::Keep => ("-", "delete"),
+            };
+            let id = item.found.as_ref().map(|f| format!(" {}", f.id)).unwrap_or_default();
+            let _ = writeln!(text, "{mark} {word} {} ({}){id}", item.identity, item.kind);
+            for difference in &item.differences {
+                let after = match &difference.after {
+                    After::Known(value) => value.to_string(),
+                    After::UntilApply => "(known when applied)".to_owned(),
+                };
+                let why = if difference.replaces { "  needs replacement" } else { "" };
+                let _ = match &difference.before {
+                    Some(before) => writeln!(text, "    {}: {before} -> {after}{why}", difference.option),
+                    None => writeln!(text, "    {}: {after}{why}", difference.option),
+                };
+            }
+        }
+        let count = |act: Act| self.items.iter().filter(|i| i.act == act).count();
+        let _ = match self.is_empty() {
+            true => writeln!(text, "nothing to change: {} objects are as declared", self.items.len()),
+            false => writeln!(
+                text,
+                "{} to create, {} to update, {} to replace, {} to delete",
+                count(Act::Create),
+                count(Act::Update),
+                count(Act::Replace),
+                count(Act::Delete)
+            ),
+        };
+        text
+    }
+}
