@@ -58,7 +58,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    fn message(&self) -> String {
+    pub(super) fn message(&self) -> String {
         match self.json()["message"].as_str() {
             Some(message) => message.trim().to_owned(),
             None => String::from_utf8_lossy(&self.body).trim().to_owned(),

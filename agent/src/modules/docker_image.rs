@@ -1,6 +1,7 @@
 //! `docker_image` (community.docker): images built, loaded, pulled, tagged, pushed, saved, removed.
 
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 
 use serde_json::{Map, Value, json};
 
@@ -269,7 +270,7 @@ fn build(args: &Args, docker: &Docker<'_>, name: &str, host: &Host<'_>) -> Resul
 /// The folder as an archive that has no name any more.
 fn context(folder: &str, host: &Host<'_>) -> Result<File, Fault> {
     let ignored = system::text(format!("{folder}/.dockerignore")).unwrap_or_default();
-    let mut argv = vec![need_program("tar")?, "-C".into(), folder.to_owned()];
+    let mut argv = vec![need_program("tar")?, "-C".into(), root::at(folder).display().to_string()];
     let patterns = ignored.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
     for (at, pattern) in patterns.enumerate() {
         if pattern.starts_with('!') || pattern.contains("**") {
@@ -282,12 +283,139 @@ fn context(folder: &str, host: &Host<'_>) -> Result<File, Fault> {
         }
         argv.push(format!("--exclude=./{}", pattern.trim_matches('/')));
     }
-    let archive = std::env::temp_dir().join(format!("dcos-play-build-{}.tar", std::process::id()));
+    let archive = std::env::temp_dir().join(format!("dcos-play-build-{}", super::tempfile::letters()));
     let shown = archive.display().to_string();
+    let made = File::options().write(true).create_new(true).mode(0o600).open(&archive);
+    made.map_err(|e| Fault::io("create", &shown, &e))?;
     argv.extend(["-cf".into(), shown.clone(), ".".into()]);
     let done = run_command(host, Command { argv, umask: Some(0o077), ..Command::default() });
     let file = File::open(&archive);
     let _ = std::fs::remove_file(&archive);
     done?.or_fault(&format!("cannot read the build context `{folder}`"))?;
     file.map_err(|e| Fault::io("read", shown, &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::super::docker::fake::Daemon;
+    use super::*;
+    use crate::system::root::fake::FakeRoot;
+    use crate::testing::{changes_once, run};
+
+    /// Every image that is pulled, built or loaded becomes `app:1` as far as the daemon knows.
+    fn daemon() -> Daemon {
+        let tags: Arc<Mutex<Vec<String>>> = Arc::default();
+        Daemon::answering(move |method, path, body| {
+            let mut tags = tags.lock().expect("lock");
+            let route = path.split('?').next().unwrap_or_default();
+            match (method, route) {
+                ("GET", "/images/app:1/get") => (200, json!("an archive")),
+                ("GET", _) => {
+                    let name = route.trim_start_matches("/images/").trim_end_matches("/json").to_owned();
+                    match tags.contains(&name) {
+                        true => (200, json!({"Id": "sha256:1"})),
+                        false => (404, json!({"message": "no such image"})),
+                    }
+                }
+                ("POST", "/build") if body["bytes"].as_u64().is_none_or(|b| b < 1000) => {
+                    (500, json!({"message": "an empty context"}))
+                }
+                ("POST", "/build") if path.contains("dockerfile=broken") => {
+                    (200, json!("{\"stream\": \"Step 1\\n\"}\n{\"error\": \"unknown instruction: FORM\"}\n"))
+                }
+                ("POST", "/images/app:1/tag") => {
+                    tags.push("registry:5000/app:1".into());
+                    (201, Value::Null)
+                }
+                ("POST", "/images/registry:5000/app/push") => (200, json!("{\"status\": \"pushed\"}\n")),
+                ("POST", "/build" | "/images/create" | "/images/load") => {
+                    tags.push("app:1".into());
+                    (200, json!("{\"stream\": \"Step 1\\n\"}\n"))
+                }
+                ("DELETE", "/images/app:1") => {
+                    tags.clear();
+                    (200, json!([]))
+                }
+                other => panic!("{other:?}"),
+            }
+        })
+    }
+
+    #[test]
+    fn an_image_is_pulled_tagged_pushed_saved_and_removed() {
+        let (daemon, root) = (daemon(), FakeRoot::with(&[("/srv/.keep", "")]));
+        let pull = json!({"docker_host": daemon.address, "name": "app", "tag": 1, "source": "pull"});
+        let pulled = changes_once("docker_image", &pull, || true);
+        assert_eq!(
+            (&pulled["image"]["Id"], &pulled["actions"]),
+            (&json!("sha256:1"), &json!(["Pulled image app:1"]))
+        );
+        assert_eq!(daemon.changes(), ["POST /images/create?fromImage=app&tag=1"]);
+        let mut more = pull.clone();
+        more["source"] = "local".into();
+        more["repository"] = "registry:5000/app".into();
+        more["archive_path"] = "/srv/app.tar".into();
+        changes_once("docker_image", &more, || true);
+        assert_eq!(daemon.changes(), ["POST /images/app:1/tag?repo=registry%3A5000%2Fapp&tag=1"]);
+        assert_eq!(root.get("/srv/app.tar"), "an archive");
+        more["push"] = true.into();
+        assert_eq!(run("docker_image", more, false)["changed"], true);
+        assert_eq!(daemon.changes(), ["POST /images/registry:5000/app/push?tag=1"]);
+        let gone = json!({"docker_host": daemon.address, "name": "app:1", "state": "absent"});
+        changes_once("docker_image", &gone, || true);
+    }
+
+    #[test]
+    fn a_folder_is_built_and_what_the_build_said_is_told() {
+        let daemon = daemon();
+        let root =
+            FakeRoot::with(&[("/app/Dockerfile", "FROM scratch\n"), ("/app/.dockerignore", "*.log\n")]);
+        root.program("/usr/bin/tar");
+        let args = json!({
+            "docker_host": daemon.address, "name": "app:1", "source": "build",
+            "build": {"path": "/app", "args": {"a": 1}, "nocache": true},
+        });
+        let built = changes_once("docker_image", &args, || true);
+        assert_eq!(built["stdout"], "Step 1\n");
+        assert_eq!(
+            daemon.changes(),
+            ["POST /build?t=app%3A1&rm=1&nocache=1&forcerm=1&buildargs=%7B%22a%22%3A%221%22%7D"]
+        );
+        let mut broken = args.clone();
+        broken["build"]["dockerfile"] = "broken".into();
+        broken["force_source"] = true.into();
+        let said = run("docker_image", broken, false);
+        assert_eq!(said["msg"], "cannot build `app:1`: unknown instruction: FORM");
+        assert_eq!(said["stdout"], "Step 1\n");
+    }
+
+    #[test]
+    fn a_source_that_cannot_give_the_image_is_told() {
+        let (daemon, _root) = (daemon(), FakeRoot::with(&[]));
+        let said = |more: Value| {
+            let mut args = json!({"docker_host": daemon.address, "name": "app:2"});
+            for (key, value) in more.as_object().expect("a mapping") {
+                args[key] = value.clone();
+            }
+            run("docker_image", args, false)["msg"].as_str().unwrap_or_default().to_owned()
+        };
+        assert_eq!(
+            said(json!({})),
+            "`docker_image` needs `source` (build, load, pull or local) unless `state` is `absent`"
+        );
+        assert_eq!(
+            said(json!({"source": "local"})),
+            "the daemon has no image `app:2`, and `source` is `local`"
+        );
+        assert_eq!(
+            said(json!({"source": "pull"})),
+            "there is still no image `app:2`: its source holds another name"
+        );
+        assert_eq!(
+            said(json!({"source": "build", "build": {"path": "/", "shape": "x"}})),
+            "`build` of `docker_image` has no option `shape` here"
+        );
+    }
 }

@@ -40,6 +40,7 @@ modules! {
     super::command::Shell,
     super::copy::Copy,
     super::cron::Cron,
+    super::docker_container::DockerContainer,
     super::docker_image::DockerImage,
     super::docker_info::DockerContainerInfo,
     super::docker_info::DockerImageInfo,

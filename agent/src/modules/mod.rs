@@ -11,6 +11,8 @@ pub mod apt_repository;
 pub mod authorized_key;
 pub mod cron;
 mod docker;
+pub mod docker_container;
+mod docker_container_options;
 pub mod docker_image;
 pub mod docker_info;
 pub mod docker_network;
