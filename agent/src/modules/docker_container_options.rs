@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Fault;
-use super::docker::{self, Args, covers, dict, image_name, list, on, text, word};
+use super::docker::{self, Args, covers, dict, image_name, list, object, on, part, text, word};
 use crate::options::{bytes, nearest};
 use crate::{system, words};
 
@@ -136,7 +136,7 @@ impl Wishes {
 
     /// The body of `POST /containers/create`.
     pub(super) fn body(&self, image: &str) -> Value {
-        let mut body = json!({"Image": image, "HostConfig": {}});
+        let mut body = object(vec![("Image", image.into()), ("HostConfig", Map::new().into())]);
         for Wish { row, value } in &self.0 {
             match row.1.strip_prefix('/') {
                 // A volume without a host's side is the container's own.
@@ -298,9 +298,9 @@ fn plain(row: &Row, value: &Value) -> Value {
             .into_iter()
             .flatten()
             .map(|(port, ends)| {
-                let ends = items(ends).map(|end| {
-                    let ip = end["HostIp"].as_str().filter(|ip| *ip != "0.0.0.0").unwrap_or_default();
-                    json!({"HostIp": ip, "HostPort": end["HostPort"]})
+                let ends = items(ends).map(|binding| {
+                    let ip = binding["HostIp"].as_str().filter(|ip| *ip != "0.0.0.0").unwrap_or_default();
+                    end(ip, binding["HostPort"].clone())
                 });
                 (port.clone(), ends.collect::<Value>())
             })
@@ -380,7 +380,11 @@ fn own(name: &str, given: &Value, args: &Args) -> Result<Option<Value>, Fault> {
             let outer = parts.next().unwrap_or_default();
             let inner = parts.next().unwrap_or(outer);
             let rights = parts.next().unwrap_or("rwm");
-            Ok(json!({"PathOnHost": outer, "PathInContainer": inner, "CgroupPermissions": rights}))
+            Ok(object(vec![
+                ("PathOnHost", outer.into()),
+                ("PathInContainer", inner.into()),
+                ("CgroupPermissions", rights.into()),
+            ]))
         })?,
         "etc_hosts" => {
             let hosts = given.as_object().into_iter().flatten();
@@ -397,8 +401,8 @@ fn own(name: &str, given: &Value, args: &Args) -> Result<Option<Value>, Fault> {
         }
         "healthcheck" => health(given)?,
         "log_driver" => {
-            let options = dict(args, "log_options").map_or(json!({}), docker::words);
-            json!({"Type": given, "Config": options})
+            let options = docker::words(dict(args, "log_options").unwrap_or(&Map::new()));
+            object(vec![("Type", given.clone()), ("Config", options)])
         }
         "mounts" => items(given).map(mount).collect::<Result<Vec<_>, _>>()?.into(),
         "published_ports" => match items(given).any(|p| p == "all") {
@@ -407,7 +411,7 @@ fn own(name: &str, given: &Value, args: &Args) -> Result<Option<Value>, Fault> {
         },
         "restart_policy" => {
             let retries = args.get("restart_retries").and_then(Value::as_i64).unwrap_or(0);
-            json!({"Name": given, "MaximumRetryCount": retries})
+            object(vec![("Name", given.clone()), ("MaximumRetryCount", retries.into())])
         }
         "tmpfs" => {
             let all = items(given).map(word).map(|t| match t.split_once(':') {
@@ -421,7 +425,8 @@ fn own(name: &str, given: &Value, args: &Args) -> Result<Option<Value>, Fault> {
             let name = parts.next().unwrap_or_default();
             let numbers: Vec<i64> = parts.filter_map(|p| p.trim().parse().ok()).collect();
             let soft = *numbers.first().ok_or_else(|| bad("ulimits", &json!(limit), "`name:soft:hard`"))?;
-            Ok(json!({"Name": name, "Soft": soft, "Hard": numbers.get(1).unwrap_or(&soft)}))
+            let hard = *numbers.get(1).unwrap_or(&soft);
+            Ok(object(vec![("Name", name.into()), ("Soft", soft.into()), ("Hard", hard.into())]))
         })?,
     }))
 }
@@ -476,61 +481,66 @@ fn published(given: &Value, usual: &str) -> Result<Value, Fault> {
             let outer = outer.get(at).map_or(String::new(), |(port, _)| port.to_string());
             let list = bindings.entry(format!("{port}/{protocol}")).or_insert_with(|| json!([]));
             if let Some(list) = list.as_array_mut() {
-                list.push(json!({"HostIp": ip, "HostPort": outer}));
+                list.push(end(&ip, outer.into()));
             }
         }
     }
     Ok(bindings.into())
 }
 
+fn end(ip: &str, port: Value) -> Value {
+    object(vec![("HostIp", ip.into()), ("HostPort", port)])
+}
+
 fn mount(given: &Value) -> Result<Value, Fault> {
     let text = |name: &str| given.get(name).and_then(Value::as_str);
     let target = text("target").ok_or_else(|| Fault::new("`mounts` needs `target` in each of them"))?;
-    let kind = text("type").unwrap_or("volume");
-    let mut mount = json!({"Type": kind, "Target": target});
+    let mut mount = vec![("Type", text("type").unwrap_or("volume").into()), ("Target", target.into())];
     if let Some(source) = text("source") {
-        mount["Source"] = json!(source);
+        mount.push(("Source", source.into()));
     }
-    if let Some(value) = given.get("read_only").filter(|v| v.is_boolean()) {
-        mount["ReadOnly"] = value.clone();
+    if let Some(value) = part(given, "read_only") {
+        mount.push(("ReadOnly", value.clone()));
     }
     if let Some(propagation) = text("propagation") {
-        mount["BindOptions"] = json!({"Propagation": propagation});
+        mount.push(("BindOptions", object(vec![("Propagation", propagation.into())])));
     }
     if let Some(options) = given.get("volume_options").and_then(Value::as_object) {
-        mount["VolumeOptions"] = json!({"DriverConfig": {"Name": text("volume_driver").unwrap_or("local"), "Options": docker::words(options)}});
+        let name = text("volume_driver").unwrap_or("local");
+        let driver = object(vec![("Name", name.into()), ("Options", docker::words(options))]);
+        mount.push(("VolumeOptions", object(vec![("DriverConfig", driver)])));
     }
-    if let Some(size) = given.get("tmpfs_size").filter(|v| !v.is_null()) {
+    if let Some(size) = part(given, "tmpfs_size") {
         let size = bytes(size).ok_or_else(|| bad("tmpfs_size", size, "a size as `512M`"))?;
-        mount["TmpfsOptions"] = json!({"SizeBytes": size});
+        mount.push(("TmpfsOptions", object(vec![("SizeBytes", size.into())])));
     }
-    Ok(mount)
+    Ok(object(mount))
 }
 
 fn health(given: &Value) -> Result<Value, Fault> {
-    let test = given.get("test").filter(|t| !t.is_null());
-    let test = test.ok_or_else(|| Fault::new("`healthcheck` needs `test`"))?;
-    let mut check = json!({"Test": match test {
-        Value::Array(words) => json!(words.iter().map(word).collect::<Vec<_>>()),
-        line if word(line).eq_ignore_ascii_case("none") => json!(["NONE"]),
-        line => json!(["CMD-SHELL", word(line)]),
-    }});
+    let test = part(given, "test").ok_or_else(|| Fault::new("`healthcheck` needs `test`"))?;
+    let test = match test {
+        Value::Array(words) => words.iter().map(word).collect(),
+        line if word(line).eq_ignore_ascii_case("none") => vec!["NONE".to_owned()],
+        line => vec!["CMD-SHELL".to_owned(), word(line)],
+    };
+    let mut check = vec![("Test", test.into())];
     for (option, name) in [
         ("interval", "Interval"),
         ("timeout", "Timeout"),
         ("start_period", "StartPeriod"),
         ("start_interval", "StartInterval"),
     ] {
-        if let Some(value) = given.get(option).filter(|v| !v.is_null()) {
+        if let Some(value) = part(given, option) {
             let span = nanoseconds(&word(value)).ok_or_else(|| bad(option, value, "a time as `1m30s`"))?;
-            check[name] = json!(span);
+            check.push((name, span.into()));
         }
     }
-    if let Some(value) = given.get("retries").filter(|v| !v.is_null()) {
+    if let Some(value) = part(given, "retries") {
         let count: u64 = word(value).parse().map_err(|_| bad("retries", value, "a number"))?;
-        check["Retries"] = json!(count);
+        check.push(("Retries", count.into()));
     }
-    Ok(check)
+    Ok(object(check))
 }
 
 /// `1h2m3s4ms5us`, or a plain number of seconds.
@@ -568,7 +578,7 @@ pub(super) fn networks(args: &Args) -> Result<Vec<(String, Value)>, Fault> {
             let mut end = Map::new();
             let mut address = Map::new();
             for (option, theirs) in [("ipv4_address", "IPv4Address"), ("ipv6_address", "IPv6Address")] {
-                if let Some(value) = network.get(option).filter(|v| !v.is_null()) {
+                if let Some(value) = part(network, option) {
                     address.insert(theirs.to_owned(), value.clone());
                 }
             }
@@ -581,7 +591,7 @@ pub(super) fn networks(args: &Args) -> Result<Vec<(String, Value)>, Fault> {
                 ("mac_address", "MacAddress"),
                 ("driver_opts", "DriverOpts"),
             ] {
-                if let Some(value) = network.get(option).filter(|v| !v.is_null()) {
+                if let Some(value) = part(network, option) {
                     end.insert(theirs.to_owned(), value.clone());
                 }
             }

@@ -237,8 +237,13 @@ fn build(args: &Args, docker: &Docker<'_>, name: &str, host: &Host<'_>) -> Resul
         flag("nocache", false),
         flag("rm", true)
     );
+    let mut add = |parameter: &str, value: String| {
+        for part in ["&", parameter, "=", &escaped(&value)] {
+            query.push_str(part);
+        }
+    };
     if flag("pull", false) == 1 {
-        query.push_str("&pull=1");
+        add("pull", "1".into());
     }
     for (option, parameter) in [
         ("dockerfile", "dockerfile"),
@@ -248,20 +253,20 @@ fn build(args: &Args, docker: &Docker<'_>, name: &str, host: &Host<'_>) -> Resul
         ("shm_size", "shmsize"),
     ] {
         if let Some(value) = build.get(option).filter(|v| !v.is_null()) {
-            query.push_str(&format!("&{parameter}={}", escaped(&word(value))));
+            add(parameter, word(value));
         }
     }
     for (option, parameter) in [("args", "buildargs"), ("labels", "labels")] {
         if let Some(values) = build.get(option).and_then(Value::as_object) {
-            query.push_str(&format!("&{parameter}={}", escaped(&docker::words(values).to_string())));
+            add(parameter, docker::words(values).to_string());
         }
     }
     if let Some(images) = build.get("cache_from").filter(|v| v.is_array()) {
-        query.push_str(&format!("&cachefrom={}", escaped(&images.to_string())));
+        add("cachefrom", images.to_string());
     }
     if let Some(hosts) = build.get("etc_hosts").and_then(Value::as_object) {
         let hosts: Vec<String> = hosts.iter().map(|(n, a)| format!("{n}:{}", word(a))).collect();
-        query.push_str(&format!("&extrahosts={}", escaped(&hosts.join(","))));
+        add("extrahosts", hosts.join(","));
     }
     let context = context(&path, host)?;
     docker.long(&format!("build `{name}`"), &query, Body::File(context), &[])
