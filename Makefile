@@ -36,9 +36,9 @@ test: ## Run all tests; those on real hosts need root
 	@scripts/setup.sh build lab test
 	@scripts/test.sh
 
-test-cluster: ## Upgrade, expand and replace masters on a lab, for minutes; needs root
+test-cluster: ## Upgrade, expand, replace and containers on a lab, for many minutes; needs root
 	@scripts/setup.sh build lab test
-	@DCOS_PLAY_CLUSTER_TESTS=1 cargo test --locked --test lab_daytwo -- --nocapture
+	@DCOS_PLAY_CLUSTER_TESTS=1 cargo test --locked --test lab_daytwo --test lab_scenarios --test lab_dynamic --test lab_docker -- --nocapture --test-threads=1
 
 lint: ## Check format, lints, docs and generated files
 	@scripts/setup.sh build lint

@@ -15,6 +15,8 @@ pub(crate) struct Cluster {
     name: String,
     /// The first three numbers of its addresses.
     pub(crate) network: &'static str,
+    /// What fills the folder that its hosts download from, a file of lab/www.
+    pub(crate) www: &'static str,
 }
 
 /// How a run ended.
@@ -60,12 +62,12 @@ impl Cluster {
     pub(crate) fn new(network: &'static str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let own: String = network.chars().filter(char::is_ascii_digit).collect();
-        Self { folder, name: format!("c{own}x{}", std::process::id()), network }
+        Self { folder, name: format!("c{own}x{}", std::process::id()), network, www: "build.sh" }
     }
 
     /// Writes the inventory: what every lab of DC/OS hosts has, then these variables and groups, each line indented by two.
     pub(crate) fn inventory(&self, vars: &str, groups: &str) {
-        let www = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab/www/build.sh");
+        let www = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab/www").join(self.www);
         let text = format!(
             "plugin: lab
 name: {name}
@@ -134,7 +136,11 @@ vars:
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks").join(playbook);
         let mut words = vec!["run", path.to_str().expect("text"), "-i", "lab.yml"];
         for one in extra {
-            words.extend(["-e", one]);
+            // Flags as they are, everything else is a variable.
+            if !one.starts_with("--") {
+                words.push("-e");
+            }
+            words.push(one);
         }
         let started = Instant::now();
         let output = self.call(&words);

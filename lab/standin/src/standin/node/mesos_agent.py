@@ -8,6 +8,7 @@ import uuid
 
 from . import evidence, identity, net, paths
 from . import knobs as knob_file
+from .public_apps import Balancer
 
 PORT = 5051
 VERSION = "1.11.0"
@@ -146,8 +147,10 @@ async def _run():
     agent = Agent(identity.detect_ip(), identity.role(), knob_file.load())
     await net.serve_http(agent.handle, agent.ip, PORT)
     stop = asyncio.create_task(net.until_signalled())
-    work = asyncio.create_task(agent.run())
-    done, _ = await asyncio.wait([stop, work], return_when=asyncio.FIRST_COMPLETED)
+    work = [asyncio.create_task(agent.run())]
+    if agent.role == "slave_public":
+        work.append(asyncio.create_task(Balancer(agent.ip, lambda: agent.leader).run(agent.period)))
+    done, _ = await asyncio.wait([stop, *work], return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()
 
