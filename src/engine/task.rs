@@ -163,7 +163,10 @@ impl Walker {
         if shared.failed {
             return TaskEnd::Aborted;
         }
-        self.keep(task, &shared.done);
+        // A module that acts for all hosts by nature answers to its first host alone; `run_once` shares the answer.
+        if self.flag(&task.settings.run_once, task) {
+            self.keep(task, &shared.done);
+        }
         TaskEnd::Fine
     }
 
@@ -473,26 +476,40 @@ impl Walker {
                     }
                 }
                 Effect::Vars(layer) => own.include(&Table::of([&**layer])),
+                Effect::AddHost { .. } | Effect::GroupBy { .. } => {}
+            }
+        }
+        if let Some(name) = &task.register {
+            own.register(Arc::clone(name), data(registered(&done.result)));
+        }
+    }
+
+    /// Takes over new hosts and groups; says whether the inventory is another one now.
+    pub(super) fn change_inventory(&self, task: &Task, effects: &[Effect]) -> bool {
+        let store = &self.playing.run.inputs.store;
+        let mut found = crate::source::Diagnostics::default();
+        let mut changed = false;
+        for effect in effects {
+            match effect {
                 Effect::AddHost { host, groups, vars } => {
                     let vars = vars
                         .iter()
                         .map(|(k, v)| (Arc::from(k.as_str()), Arc::new(data_node(v, task.span))))
                         .collect();
                     let new = NewHost { name: host.clone(), groups: groups.clone(), vars };
-                    let mut found = crate::source::Diagnostics::default();
-                    store.add_hosts(std::slice::from_ref(&new), task.span, &mut found);
-                    self.tell_findings(&found);
+                    changed |= store
+                        .add_hosts(std::slice::from_ref(&new), task.span, &mut found)
+                        .into_iter()
+                        .any(|changed| changed);
                 }
                 Effect::GroupBy { group, parents } => {
-                    let mut found = crate::source::Diagnostics::default();
-                    store.group_by(&self.host, group, parents, &mut found);
-                    self.tell_findings(&found);
+                    changed |= store.group_by(&self.host, group, parents, &mut found);
                 }
+                Effect::SetFact { .. } | Effect::Vars(_) => {}
             }
         }
-        if let Some(name) = &task.register {
-            own.register(Arc::clone(name), data(registered(&done.result)));
-        }
+        self.tell_findings(&found);
+        changed
     }
 
     fn tell_findings(&self, found: &crate::source::Diagnostics) {
