@@ -20,6 +20,11 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Variables of the command line; empty when nobody gave any.
+    pub(super) fn extra(&self) -> Arc<Table> {
+        self.plugins.extra.cloned().unwrap_or_default()
+    }
+
     /// Reads a file; an I/O error becomes a finding.
     pub(super) fn file(&mut self, path: &Path) -> Option<SourceId> {
         match self.sources.read(path) {

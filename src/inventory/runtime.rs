@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::model::Inventory;
+use super::plugin::Plugins;
 use super::range::host_entry;
 use super::reader::Reader;
 use crate::source::{Diagnostics, Node, Sources, Span, Yaml};
@@ -31,7 +32,7 @@ impl Inventory {
         sources: &Sources,
         found: &mut Diagnostics,
     ) -> Vec<bool> {
-        let mut reader = Reader { sources, found, vault, plugins: &|_, _, _| None };
+        let mut reader = Reader { sources, found, vault, plugins: Plugins::default() };
         let changes = new.iter().map(|host| self.add_one(host, at, &mut reader)).collect();
         self.finish();
         changes
@@ -47,7 +48,7 @@ impl Inventory {
         sources: &Sources,
         found: &mut Diagnostics,
     ) -> bool {
-        let mut reader = Reader { sources, found, vault, plugins: &|_, _, _| None };
+        let mut reader = Reader { sources, found, vault, plugins: Plugins::default() };
         let mut changed = self.ensure_group(group, &mut reader);
         for parent in parents {
             changed |= self.ensure_group(parent, &mut reader);
