@@ -331,9 +331,7 @@ fn value(node: &Node) -> Value {
         Yaml::Int(number) => Value::from(*number),
         Yaml::Float(number) => Value::from(*number),
         Yaml::Str(text) => Value::from(&**text),
-        // Marked where it makes a difference: whoever reads this must not render it.
-        Yaml::Unsafe(text) if crate::template::template_text(text) => json!({"__ansible_unsafe": &**text}),
-        Yaml::Unsafe(text) => Value::from(&**text),
+        Yaml::Unsafe(text) => json!({"__ansible_unsafe": &**text}),
         Yaml::Vault(text) => json!({"__ansible_vault": &**text}),
         Yaml::Seq(items) => items.iter().map(value).collect(),
         Yaml::Map(map) => Value::Object(

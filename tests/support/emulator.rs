@@ -5,7 +5,7 @@
 
 #![allow(unreachable_pub, dead_code, reason = "each test binary takes this file in and uses what it needs")]
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -27,7 +27,8 @@ impl Emulator {
     pub fn start_with(settings: &[(&str, &str)]) -> Option<Self> {
         let python = folder().join("bin/python");
         if !python.exists() {
-            eprintln!("SKIPPED: no emulator of AWS in {}; `make emulator` installs it", folder().display());
+            let reason = format!("no emulator of AWS in {}; `make emulator` installs it", folder().display());
+            drop(writeln!(std::io::stderr(), "SKIPPED: {reason}"));
             return None;
         }
         let mut child = Command::new(&python)

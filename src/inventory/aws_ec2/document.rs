@@ -53,9 +53,9 @@ pub(super) fn variables(instance: &Json, settings: &Settings) -> Map<String, Jso
 
 /// A value as a node. Texts of an account are data: nothing in a tag is ever rendered as a template.
 pub(super) fn data(value: &Json, span: Span) -> Node {
-    let text = |text: &str| match crate::template::template_text(text) {
-        true => Yaml::Unsafe(Arc::from(text)),
-        false => Yaml::Str(Arc::from(text)),
+    let text = |text: &str| match is_time(text) {
+        true => Yaml::Str(Arc::from(text)),
+        false => Yaml::Unsafe(Arc::from(text)),
     };
     let value = match value {
         Json::Null => Yaml::Null,
@@ -69,11 +69,18 @@ pub(super) fn data(value: &Json, span: Span) -> Node {
         Json::Array(items) => Yaml::Seq(items.iter().map(|i| data(i, span)).collect()),
         Json::Object(map) => {
             let entry = |(name, item): (&String, &Json)| Entry {
-                key: Node { span, value: text(name) },
+                key: Node { span, value: Yaml::Str(Arc::from(&**name)) },
                 value: data(item, span),
             };
             Yaml::Map(Mapping { entries: map.iter().map(entry).collect() })
         }
     };
     Node { span, value }
+}
+
+/// True for `2026-01-02T03:04:05+00:00`: a time is no text for Ansible, and so carries no mark in what it prints.
+fn is_time(text: &str) -> bool {
+    let digits = |c: char| if c.is_ascii_digit() { '0' } else { c };
+    let form: String = text.chars().map(digits).collect();
+    matches!(&*form, "0000-00-00T00:00:00+00:00" | "0000-00-00T00:00:00.000000+00:00")
 }

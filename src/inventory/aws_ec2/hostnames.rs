@@ -19,7 +19,7 @@ use crate::vars::key_text;
 pub(super) struct Hostnames {
     items: Vec<Preference>,
     /// Add the host under every name that it has.
-    all: bool,
+    pub(super) all: bool,
     /// Where they are written; without it the plugin's own preferences hold.
     pub(super) span: Option<Span>,
 }

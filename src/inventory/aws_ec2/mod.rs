@@ -117,7 +117,7 @@ fn instances(
 }
 
 /// The instances with their host names. Instances without a name are left out, as Ansible's plugin does it; two with the
-/// same name are an error, since one host can't be both.
+/// same name are an error, since one host can't be both; with `allow_duplicated_hosts` the last wins, as in Ansible.
 fn named<'i>(
     settings: &Settings,
     instances: &'i [Json],
@@ -137,7 +137,7 @@ fn named<'i>(
             }
         };
         for name in names {
-            if let Some(other) = taken.get(&name) {
+            if let Some(other) = taken.get(&name).filter(|_| !settings.hostnames.all) {
                 let place = settings.hostnames.span.unwrap_or(plugin);
                 let message = format!("the instances {other} and {id} would both be the host `{name}`");
                 let help = match settings.hostnames.literal(&name) {

@@ -224,6 +224,12 @@ fn with_allow_duplicated_hosts_an_instance_has_all_its_names() {
     let yaml = "hostnames: ['tag:Name', 'tag:nope', instance-id]\nallow_duplicated_hosts: true\n";
     let loaded = load_with(yaml, &[instance(7, &json!({"Name": "web"}))], "").fine();
     assert_eq!(loaded.hosts(), "web i-007");
+    let both = [instance(1, &json!({"Name": "web"})), instance(2, &json!({"Name": "web"}))];
+    let loaded = load_with(yaml, &both, "").fine();
+    assert_eq!(
+        (loaded.hosts(), loaded.var("web", "instance_id")),
+        ("web i-001 i-002".into(), "i-002".into())
+    );
 }
 
 #[test]
@@ -289,13 +295,15 @@ use_contrib_script_compatible_sanitization: true
 
 #[test]
 fn what_tags_hold_is_never_a_template() {
-    let yaml = "hostnames: [instance-id]\ncompose: {copied: ec2_tags.evil}\n";
-    let loaded = load_with(yaml, &[instance(1, &json!({"evil": "{{ lookup('pipe', 'id') }}"}))], "").fine();
+    let yaml = "hostnames: [instance-id]\ncompose: {copied: ec2_tags.evil, key: ec2_tags | last}\n";
+    let tags = json!({"evil": "{{ lookup('pipe', 'id') }}", "{{ 1 + 1 }}": "x"});
+    let loaded = load_with(yaml, &[instance(1, &tags)], "").fine();
     let host = loaded.inventory.host("i-001").unwrap();
     let Yaml::Map(tags) = &host.vars.get("ec2_tags").unwrap().value else { panic!("no mapping") };
     assert!(matches!(tags.get("evil").unwrap().value, Yaml::Unsafe(_)));
     assert!(matches!(host.vars.get("copied").unwrap().value, Yaml::Unsafe(_)));
     assert_eq!(loaded.var("i-001", "copied"), "{{ lookup('pipe', 'id') }}");
+    assert_eq!(loaded.var("i-001", "key"), "{{ 1 + 1 }}");
 }
 
 #[test]
