@@ -58,6 +58,7 @@ mod with_agent_tests;
 pub use catalogue::Known;
 pub use clock::{Clock, SystemClock};
 pub use controls::{Answer, Console};
+pub(crate) use rendering::data_node;
 
 /// An action: one file each, listed in [`find`].
 pub trait Action: Sync {
