@@ -272,6 +272,49 @@ pub(super) fn read_inventory(
     inventory::load(&request, sources, found)
 }
 
+/// Reads an inventory again, while a run goes on.
+pub(super) type Reload = Box<dyn Fn() -> Result<Inventory, String> + Send + Sync>;
+
+/// What `meta: refresh_inventory` does: the same sources as at the start, past every cache.
+pub(super) fn reloader(
+    flags: &InventoryFlags,
+    variables: &VariableFlags,
+    playbook: &Path,
+    ready: &Ready,
+) -> Result<Reload, Trouble> {
+    let directory = std::env::current_dir()?;
+    let playbook_dir = std::path::absolute(playbook)?.parent().map(Path::to_owned);
+    let dirs = LabDirs::of_user()?;
+    let (flags, variables) = (flags.clone(), variables.clone());
+    let (vault, sources) = (Arc::clone(&ready.vault), Arc::clone(&ready.sources));
+    Ok(Box::new(move || {
+        let mut found = Diagnostics::default();
+        let extra = crate::vars::extra::parse_extra_vars(
+            &variables.extra_vars,
+            &directory,
+            &vault,
+            &sources,
+            &mut found,
+        );
+        let from = From {
+            given: &flags.inventory,
+            refresh: true,
+            directory: &directory,
+            playbook_dir: playbook_dir.as_deref(),
+            extra: &extra,
+        };
+        let labs = LabPlugin::new(dirs.clone());
+        let inventory = read_inventory(&from, &vault, &sources, &mut found, &labs);
+        let Some(first) = found.list.iter().find(|f| f.severity == Severity::Error) else {
+            return Ok(inventory);
+        };
+        let place =
+            first.labels.first().map(|l| format!(" at {}", sources.place(l.span))).unwrap_or_default();
+        let help = first.help.as_ref().map(|h| format!(" ({h})")).unwrap_or_default();
+        Err(format!("the inventory can't be read again: {}{help}{place}", first.message))
+    }))
+}
+
 pub(super) fn template_options(
     vault: &Arc<Vault>,
     current_folder: PathBuf,

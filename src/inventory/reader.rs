@@ -27,7 +27,8 @@ impl Reader<'_> {
 
     /// Reads a file; an I/O error becomes a finding.
     pub(super) fn file(&mut self, path: &Path) -> Option<SourceId> {
-        match self.sources.read(path) {
+        let read = if self.plugins.refresh { self.sources.read_again(path) } else { self.sources.read(path) };
+        match read {
             Ok(id) => Some(id),
             Err(fault) => {
                 let span = self.whole_path(path);

@@ -62,6 +62,24 @@ impl Inventory {
         changed
     }
 
+    /// Takes over the hosts that `add_host` added to an inventory which this one replaces.
+    pub fn keep_added(&mut self, old: &Inventory) {
+        let added = old.hosts().filter(|h| h.source.is_none() && !h.implicit);
+        let missing: Vec<_> = added.filter(|h| self.host(&h.name).is_none()).cloned().collect();
+        for host in &missing {
+            self.add_host(&host.name, None);
+            for (name, value) in host.vars.iter() {
+                self.set_host_var(&host.name, Arc::clone(name), Arc::clone(value));
+            }
+            for group in &host.groups {
+                self.add_member(group, &host.name);
+            }
+        }
+        if !missing.is_empty() {
+            self.finish();
+        }
+    }
+
     fn add_one(&mut self, new: &NewHost, at: Span, reader: &mut Reader<'_>) -> bool {
         let (name, port) = match host_entry(&new.name) {
             Ok(entry) if entry.names.len() == 1 && !new.name.contains('[') => {
