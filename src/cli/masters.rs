@@ -56,7 +56,7 @@ pub struct OrderArgs {
 /// The reason why there is none; with `--json` it is printed instead, and the status says it.
 pub fn run(args: &MastersArgs, out: &mut dyn std::io::Write) -> Result<u8, Trouble> {
     let MastersCommand::Order(args) = &args.command;
-    let (from, to, leader) = lists(args)?;
+    let Lists { from, to, leader } = lists(args)?;
     let found = order(&from, &to, leader, args.rejoin);
     if args.json {
         let value = match &found {
@@ -72,14 +72,21 @@ pub fn run(args: &MastersArgs, out: &mut dyn std::io::Write) -> Result<u8, Troub
 }
 
 /// Addresses as they are, as they shall be, and who leads.
-fn lists(args: &OrderArgs) -> Result<(Vec<String>, Vec<String>, Option<Ipv4Addr>), Trouble> {
+struct Lists {
+    from: Vec<String>,
+    to: Vec<String>,
+    leader: Option<Ipv4Addr>,
+}
+
+fn lists(args: &OrderArgs) -> Result<Lists, Trouble> {
     let mut origin = Origin::new(&args.reach);
     let to = origin.addresses(&args.to)?;
     if args.live {
         let Live { ensemble, leader } = origin.live()?;
-        return Ok((ensemble.addresses().iter().map(ToString::to_string).collect(), to, leader));
+        let from = ensemble.addresses().iter().map(ToString::to_string).collect();
+        return Ok(Lists { from, to, leader });
     }
-    Ok((origin.addresses(&args.from)?, to, args.leader))
+    Ok(Lists { from: origin.addresses(&args.from)?, to, leader: args.leader })
 }
 
 fn order(

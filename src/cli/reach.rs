@@ -55,10 +55,7 @@ impl Hosts {
         let vault = Arc::new(super::setup::vault(&flags.variables, &masks)?);
         let mut found = Diagnostics::default();
         let labs = LabPlugin::new(LabDirs::of_user()?);
-        let given = &flags.inventory;
-        super::setup::inventories_exist(given)?;
-        let inventory =
-            super::setup::read_inventory(given, &directory, None, &vault, &sources, &mut found, &labs);
+        super::setup::inventories_exist(&flags.inventory)?;
         let extra = crate::vars::extra::parse_extra_vars(
             &flags.variables.extra_vars,
             &directory,
@@ -66,6 +63,14 @@ impl Hosts {
             &sources,
             &mut found,
         );
+        let from = super::setup::From {
+            given: &flags.inventory,
+            refresh: false,
+            directory: &directory,
+            playbook_dir: None,
+            extra: &extra,
+        };
+        let inventory = super::setup::read_inventory(&from, &vault, &sources, &mut found, &labs);
         if found.has_errors() {
             return Err(Trouble::new(crate::exit::PLAYBOOK, super::setup::shown(&found, &sources)));
         }

@@ -9,6 +9,8 @@ mod ec2_vpc_net;
 mod ec2_vpc_subnet;
 #[cfg(test)]
 mod emulator_tests;
+pub mod inventory;
+mod inventory_document;
 mod tags;
 
 use futures::FutureExt as _;
