@@ -44,6 +44,7 @@ mod rendering;
 mod results;
 mod script;
 mod set_fact;
+mod set_stats;
 mod template;
 #[cfg(test)]
 mod testing;
@@ -233,6 +234,7 @@ static ACTIONS: &[&dyn Action] = &[
     &reboot::Reboot,
     &script::Script,
     &set_fact::SetFact,
+    &set_stats::SetStats,
     &template::Template,
     &unarchive::Unarchive,
     &uri::Uri,

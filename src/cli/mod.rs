@@ -5,6 +5,7 @@
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub mod common;
+mod ensembles;
 pub mod graph;
 pub mod inventory;
 pub mod lab;

@@ -99,6 +99,20 @@ impl Hosts {
         self.store.inventory()
     }
 
+    /// A variable of a host, rendered; `None` when it has none of that name, or one that is no text.
+    pub(super) fn text(&self, host: &str, name: &str) -> Result<Option<String>, Trouble> {
+        let scope: Arc<dyn Scope> = Arc::new(self.store.scope(host, &Arc::default()));
+        let found = match scope.get(name) {
+            None => return Ok(None),
+            Some(Var::Data(value)) => value,
+            Some(Var::Yaml(node)) => self.templates.node(&node, &scope).map_err(|fault| {
+                let why = with_causes(&fault);
+                Trouble::new(crate::exit::ERROR, format!("error: {host}: `{name}` cannot be rendered: {why}"))
+            })?,
+        };
+        Ok(found.as_str().map(str::to_owned))
+    }
+
     /// What `ssh` is told to reach this host.
     pub(super) fn ssh(&self, host: &str) -> Result<SshTarget, Trouble> {
         super::inventory::known_host(&self.inventory(), host)?;

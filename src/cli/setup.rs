@@ -448,6 +448,14 @@ impl TemplateCheck for Check {
         self.refs(self.0.check_text(text))
     }
 
+    fn file(&self, text: &str, delimiters: &[(String, String)]) -> Result<Refs, TemplateFault> {
+        let mut options = template::FileOptions::default();
+        for (name, value) in delimiters {
+            options.set_delimiter(name, value);
+        }
+        self.refs(self.0.check_file(text, Path::new(""), options))
+    }
+
     fn expression(&self, text: &str) -> Result<Refs, TemplateFault> {
         self.refs(self.0.check_expression(text))
     }
