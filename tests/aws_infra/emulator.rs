@@ -2,13 +2,12 @@
 //!
 //! Owns: both processes' lives, the faults. Must not: know what is tested.
 
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-use tiny_http::{Header, Method, Response, Server};
 
 /// What the proxy does to calls that change something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,16 +80,15 @@ impl Emulator {
             broken: Vec::new(),
             client: None,
         }));
-        let server = Arc::new(Server::http("127.0.0.1:0").unwrap());
-        let url = format!("http://{}", server.server_addr().to_ip().unwrap());
-        for _ in 0..16 {
-            let (server, state, direct) = (Arc::clone(&server), Arc::clone(&state), direct.clone());
-            std::thread::spawn(move || {
-                while let Ok(request) = server.recv() {
-                    pass(request, &state, &direct);
-                }
-            });
-        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (to, shared) = (direct.clone(), Arc::clone(&state));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (to, shared) = (to.clone(), Arc::clone(&shared));
+                std::thread::spawn(move || pass(&stream, &shared, &to));
+            }
+        });
         Self { moto, direct, url, state, folder: tempfile::tempdir().unwrap() }
     }
 
@@ -166,22 +164,78 @@ impl Drop for Emulator {
     }
 }
 
-/// `RunInstances`, or `PUT /bucket?tagging` for what has no action.
-fn named(method: &Method, url: &str, body: &str) -> String {
-    let action = body.split('&').find_map(|pair| pair.strip_prefix("Action="));
-    action.map_or_else(|| format!("{method} {url}"), ToOwned::to_owned)
+/// A request as it came.
+struct Request {
+    method: String,
+    path: String,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Request {
+    fn read(stream: &TcpStream) -> Option<Self> {
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
+        let mut words = line.split_whitespace().map(ToOwned::to_owned);
+        let (method, path) = (words.next()?, words.next()?);
+        let mut headers = Vec::new();
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).ok()?;
+            let Some((name, value)) = line.trim_end().split_once(':') else { break };
+            headers.push((name.to_lowercase(), value.trim().to_owned()));
+        }
+        let length = headers.iter().find(|(name, _)| name == "content-length");
+        let mut body = vec![0; length.and_then(|(_, n)| n.parse().ok()).unwrap_or(0)];
+        reader.read_exact(&mut body).ok()?;
+        Some(Self { method, path, headers, body: String::from_utf8(body).ok()? })
+    }
+
+    /// `RunInstances`, or `PUT /bucket?tagging` for what has no action.
+    fn named(&self) -> String {
+        let action = self.body.split('&').find_map(|pair| pair.strip_prefix("Action="));
+        action.map_or_else(|| format!("{} {}", self.method, self.path), ToOwned::to_owned)
+    }
+
+    fn forward(&self, direct: &str) -> Option<(u16, String)> {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build()
+            .into();
+        let url = format!("{direct}{}", self.path);
+        let mut built = ureq::http::Request::builder().method(self.method.as_str()).uri(url);
+        for (name, value) in &self.headers {
+            // The length is the body's; the rest is the connection's own business.
+            let own = ["host", "content-length", "connection", "transfer-encoding", "expect"];
+            if !own.contains(&name.as_str()) {
+                built = built.header(name, value);
+            }
+        }
+        let mut reply = agent.run(built.body(self.body.clone()).ok()?).ok()?;
+        let text = reply.body_mut().read_to_string().unwrap_or_default();
+        Some((reply.status().as_u16(), text))
+    }
+}
+
+fn answer(mut stream: &TcpStream, status: u16, text: &str) {
+    let head = format!(
+        "HTTP/1.1 {status} -\r\ncontent-type: text/xml\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        text.len()
+    );
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(text.as_bytes()));
 }
 
 fn changes(call: &str) -> bool {
     !["Describe", "Get", "List", "GET ", "HEAD "].iter().any(|quiet| call.starts_with(quiet))
 }
 
-fn pass(mut request: tiny_http::Request, state: &Mutex<State>, direct: &str) {
-    let mut body = String::new();
-    let _ = request.as_reader().read_to_string(&mut body);
-    let call = named(request.method(), request.url(), &body);
+fn pass(stream: &TcpStream, state: &Mutex<State>, direct: &str) {
+    let Some(request) = Request::read(stream) else { return };
+    let call = request.named();
     let changing = changes(&call);
-    let content = format!("{call}\n{body}");
+    let content = format!("{call}\n{}", request.body);
     let (fault, number, first, client, turn) = {
         let mut state = state.lock().unwrap();
         if changing {
@@ -194,61 +248,24 @@ fn pass(mut request: tiny_http::Request, state: &Mutex<State>, direct: &str) {
         (state.fault, state.calls.len(), first, state.client, state.broken.len())
     };
     if fault == Fault::Throttle && first && turn.is_multiple_of(3) {
-        let (status, text) = if changing {
+        if changing {
             let text = "<Response><Errors><Error><Code>RequestLimitExceeded</Code><Message>slow down</Message></Error></Errors></Response>";
-            (503, text)
+            answer(stream, 503, text);
         } else {
-            (500, "<!doctype html><title>500 Internal Server Error</title>")
-        };
-        let _ = request.respond(Response::from_string(text).with_status_code(status));
+            answer(stream, 500, "<!doctype html><title>500 Internal Server Error</title>");
+        }
         return;
     }
-    let Some((status, text, kind)) = forward(&request, direct, body) else {
-        // The client tries again.
-        drop(request.into_writer());
-        return;
-    };
+    // Without an answer the connection closes.
+    let Some((status, text)) = request.forward(direct) else { return };
     match fault {
         Fault::KillAt(at) if changing && number == at => {
             if let Some(client) = client.and_then(|c| i32::try_from(c).ok()) {
                 let pid = nix::unistd::Pid::from_raw(client);
                 let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
             }
-            drop(request.into_writer());
         }
-        // Calls of a killed client that were on their way.
-        Fault::KillAt(at) if number > at => drop(request.into_writer()),
-        Fault::LoseReplies if changing && first => drop(request.into_writer()),
-        _ => {
-            let mut response = Response::from_string(text).with_status_code(status);
-            if let Ok(header) = Header::from_bytes("content-type", kind) {
-                response.add_header(header);
-            }
-            let _ = request.respond(response);
-        }
+        Fault::LoseReplies if changing && first => {}
+        _ => answer(stream, status, &text),
     }
-}
-
-fn forward(request: &tiny_http::Request, direct: &str, body: String) -> Option<(u16, String, String)> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_global(Some(Duration::from_secs(20)))
-        .build()
-        .into();
-    let mut built = ureq::http::Request::builder()
-        .method(request.method().as_str())
-        .uri(format!("{direct}{}", request.url()));
-    for header in request.headers() {
-        let name = header.field.as_str().as_str().to_lowercase();
-        // The length is the body's; the rest is the connection's own business.
-        if !matches!(name.as_str(), "host" | "content-length" | "connection" | "transfer-encoding" | "expect")
-        {
-            built = built.header(name, header.value.as_str());
-        }
-    }
-    let mut reply = agent.run(built.body(body).ok()?).ok()?;
-    let kind =
-        reply.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or("text/xml").to_owned();
-    let text = reply.body_mut().read_to_string().unwrap_or_default();
-    Some((reply.status().as_u16(), text, kind))
 }
