@@ -12,7 +12,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # Outside the clone, so that the next clone doesn't build all dependencies again.
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dcos-play/target
 
-.PHONY: help demo lab-down build setup test test-cluster lint bench generate install
+.PHONY: help demo lab-down build setup test test-aws emulator oracle test-cluster lint bench generate install
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,19 @@ setup: ## Install what `demo`, `test`, `lint` and `bench` need and this machine 
 test: ## Run all tests; those on real hosts need root
 	@scripts/setup.sh build lab test
 	@scripts/test.sh
+
+test-aws: ## Run only the tests against an emulator of AWS; the first build of the AWS crates takes long
+	@scripts/setup.sh build test
+	@scripts/test.sh aws
+
+emulator: ## Install the emulator of AWS that tests use, in the user's cache folder
+	@scripts/setup.sh test
+	@scripts/emulator.sh
+
+oracle: ## Run the whole corpus with Ansible and with dcos-play, and write docs/compatibility.md
+	@scripts/setup.sh build test
+	@$(MAKE) build
+	@tests/oracle/run.py --bin ./dcos-play --table docs/compatibility.md
 
 test-cluster: ## Upgrade, expand and replace masters on a lab, for minutes; needs root
 	@scripts/setup.sh build lab test

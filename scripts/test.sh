@@ -1,11 +1,37 @@
 #!/bin/bash
-# Runs every suite, also after one failed, and prints the totals.
+# Runs every suite, also after one failed, and prints the totals. With the argument `aws`: only the one against an emulator
+# of AWS.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/lib.sh
 
 failed=()
 summary=()
+
+# Everything that needs the feature `aws`. It is its own build, since nobody else should wait for the AWS crates.
+test_aws() {
+    scripts/emulator.sh || summary+=("aws: the emulator is missing, its tests were skipped")
+    local log
+    log=$(mktemp)
+    cargo test --features aws --no-fail-fast --test 'aws_*' 2>&1 | tee "$log" || failed+=(aws)
+    cargo test --features aws --no-fail-fast --lib -- aws 2>&1 | tee -a "$log" || failed+=(aws)
+    summary+=("aws: $(awk '/^test result:/ { passed += $4; bad += $6 } END { printf "%d passed, %d failed", passed, bad }' "$log")")
+    rm -f "$log"
+}
+
+finish() {
+    say ""
+    printf '%s\n' "${summary[@]}"
+    if ((${#failed[@]})); then
+        die "failed: ${failed[*]}"
+    fi
+}
+
+if [[ ${1:-} == aws ]]; then
+    test_aws
+    finish
+    exit 0
+fi
 
 # 1. The workspace. Tests on real hosts are in binaries called `lab_*` and boot their own labs.
 obstacle=$(lab_obstacle)
@@ -22,7 +48,7 @@ else
     plain=()
     for file in tests/*.rs agent/tests/*.rs; do
         name=$(basename "$file" .rs)
-        [[ $name == lab_* ]] || plain+=(--test "$name")
+        [[ $name == lab_* || $name == aws_* ]] || plain+=(--test "$name")
     done
     cargo test --workspace --no-fail-fast --lib --bins "${plain[@]}" 2>&1 | tee "$log" || failed+=(workspace)
     if [[ -z $obstacle ]]; then
@@ -54,8 +80,19 @@ fi
 summary+=("stand-in: $((${ran:-0} - bad)) passed, $bad failed")
 rm -f "$log"
 
-say ""
-printf '%s\n' "${summary[@]}"
-if ((${#failed[@]})); then
-    die "failed: ${failed[*]}"
+# 4. Every tenth playbook of the corpus beside Ansible itself; `make oracle` takes them all.
+log=$(mktemp)
+if python3 tests/oracle/run.py --prepare >"$log" 2>&1; then
+    cargo build --locked --quiet --bin dcos-play
+    python3 tests/oracle/run.py --bin "${CARGO_TARGET_DIR:-target}/debug/dcos-play" --every 10 2>&1 | tee "$log" || failed+=(oracle)
+    summary+=("beside Ansible: $(tail -n 1 "$log")")
+else
+    tail -n 5 "$log" >&2
+    summary+=("beside Ansible: skipped, ansible-core can't be installed")
 fi
+rm -f "$log"
+
+# 5. AWS.
+test_aws
+
+finish

@@ -28,6 +28,7 @@ fn simulate(at: &Path, hosts: usize, seed: u64, faults: Faults) -> (Rehearsed, V
         inventory: InventoryFlags {
             inventory: vec![at.join("hosts.ini").display().to_string()],
             limit: None,
+            refresh_cache: false,
         },
         variables: VariableFlags::default(),
         faults,

@@ -97,6 +97,7 @@ fn run(seed: u64, case: &Case, strategy: &str, at: &Path) -> Result<Outcome, Str
         inventory: InventoryFlags {
             inventory: vec![at.join("hosts.yml").display().to_string()],
             limit: None,
+            refresh_cache: false,
         },
         variables: VariableFlags::default(),
         faults: Faults::read(&at.join("faults.yml")).map_err(|e| e.to_string())?,

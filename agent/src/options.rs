@@ -12,6 +12,7 @@ mod check;
 mod coerce;
 
 pub use check::nearest;
+pub(crate) use coerce::bytes;
 
 /// What an option's value must be. Strings are coerced as Ansible does it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -275,7 +275,8 @@ impl Runner for Local {
         };
         match status {
             Ok(Ok(status)) => {
-                finished.rc = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+                // Python tells a deadly signal as a negative number.
+                finished.rc = status.code().unwrap_or_else(|| -status.signal().unwrap_or(0))
             }
             Ok(Err(e)) => {
                 return Err(Fault::new(format!("cannot wait for `{}`: {}", command.argv[0], plain(&e))));
@@ -534,7 +535,7 @@ mod tests {
             (3, &b"0027\n"[..], &b"e\n"[..])
         );
         let done = runner.run(&command(&["sh", "-c", "kill -9 $$"])).expect("runs");
-        assert_eq!(done.rc, 137);
+        assert_eq!(done.rc, -9);
     }
 
     #[test]

@@ -65,6 +65,7 @@ fn measure(hosts: u64) -> bool {
         inventory: InventoryFlags {
             inventory: vec![place.join("hosts.ini").display().to_string()],
             limit: None,
+            refresh_cache: false,
         },
         variables: VariableFlags::default(),
         faults: Faults { latency: Some((0.01, 0.1)), ..Faults::default() },

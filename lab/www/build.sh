@@ -3,6 +3,7 @@
 #   OUTDIR/dcos/stable/<version>/dcos_generate_config.sh (+ .sha256) for every emulated version
 #   OUTDIR/debian/ a flat apt repository with the docker shim
 #   OUTDIR/object-store.py a store for Exhibitor's shared server list, run where a test wants one
+#   OUTDIR/load-balancer.py what stands in front of masters that find each other through that list
 # Does nothing when OUTDIR was built from the same sources. Needs bash, python3, dpkg-deb, gzip and sha256sum.
 set -euo pipefail
 export LC_ALL=C SOURCE_DATE_EPOCH=1577836800
@@ -34,13 +35,13 @@ for version in $(python3 "$standin/assemble.py" --versions); do
     (cd "$folder" && sha256sum dcos_generate_config.sh >dcos_generate_config.sh.sha256)
 done
 build_repository
-install -m 755 "$here/object-store.py" "$out/object-store.py"
+install -m 755 "$here/object-store.py" "$here/load-balancer.py" "$out/"
 echo "$stamp" >"$out/.stamp"
 
 # A server may be reading the old tree: it goes away only after the new one is in place.
 mkdir -p "$target"
 old=$(mktemp -d "$target.XXXXXX")
-for name in dcos debian object-store.py .stamp; do
+for name in dcos debian object-store.py load-balancer.py .stamp; do
     [[ ! -e "$target/$name" ]] || mv "$target/$name" "$old/"
     mv "$out/$name" "$target/"
 done

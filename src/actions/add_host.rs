@@ -49,7 +49,7 @@ fn run(mut args: Map<String, Json>) -> Result<Done, Stop> {
         vars.entry("ansible_port").or_insert_with(|| port.into());
     }
     let shown = json!({ "host_name": host, "groups": groups, "host_vars": vars });
-    Reply::new(true).with("add_host", shown).effect(Effect::AddHost { host, groups, vars })
+    Reply::new(false).with("add_host", shown).effect(Effect::AddHost { host, groups, vars })
 }
 
 fn as_text(value: &Json) -> String {
@@ -84,7 +84,7 @@ mod tests {
         let vars = json!({"rack": 3, "ansible_port": 2222});
         assert_eq!(
             Json::Object(done.result),
-            json!({"changed": true, "add_host": {"host_name": "n1", "groups": ["masters", "agents"], "host_vars": vars}})
+            json!({"changed": false, "add_host": {"host_name": "n1", "groups": ["masters", "agents"], "host_vars": vars}})
         );
         let Json::Object(vars) = vars else { panic!("a mapping") };
         let [Effect::AddHost { host, groups, vars: given }] = done.effects.as_slice() else {

@@ -104,7 +104,7 @@ impl Tree {
         }
         let mut result = Map::new();
         result.insert("changed".into(), changed.into());
-        result.insert("dest".into(), dest.into());
+        result.insert("dest".into(), format!("{}/", dest.trim_end_matches('/')).into());
         result.insert("src".into(), self.root.display().to_string().into());
         if !diff.is_empty() {
             result.insert("diff".into(), diff.into());

@@ -11,7 +11,7 @@ use super::rendering::{json, told};
 use super::results::Reply;
 use super::{Action, Context, Done, Stop};
 use crate::source::{Node, Yaml};
-use crate::template::{ErrorKind, template_text};
+use crate::template::{ErrorKind, is_omit, template_text};
 
 static OPTIONS: &[Opt] = &[Opt::raw("msg"), Opt::raw("var"), Opt::int("verbosity")];
 static SPEC: Spec =
@@ -19,6 +19,9 @@ static SPEC: Spec =
 
 /// What Ansible shows for a variable that does not exist.
 const UNDEFINED: &str = "VARIABLE IS NOT DEFINED!";
+
+/// The message of a `debug` without one.
+const DEFAULT: &str = "Hello world!";
 
 pub(super) struct Debug;
 
@@ -64,10 +67,13 @@ fn run(context: &Context<'_>) -> Result<Done, Stop> {
             reply.with(&name, value).done()
         }
         (Some(msg), None) => {
-            let value = json(&context.templates.node(msg, &context.scope)?);
-            reply.with("msg", value).done()
+            let value = context.templates.node(msg, &context.scope)?;
+            if is_omit(&value) {
+                return reply.with("msg", DEFAULT).done();
+            }
+            reply.with("msg", json(&value)).done()
         }
-        (None, None) => reply.with("msg", "Hello world!").done(),
+        (None, None) => reply.with("msg", DEFAULT).done(),
     }
 }
 

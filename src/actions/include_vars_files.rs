@@ -70,11 +70,15 @@ pub(super) fn list(context: &Context<'_>, dir: &str, choice: &Choice<'_>) -> Res
             if choice.extensions.iter().any(|e| e.trim_start_matches('.') == extension) {
                 found.push(path);
             } else if !choice.skip_unknown {
-                return Err(Stop::failed(format!(
+                let read: Vec<String> = found.iter().map(|p| p.display().to_string()).collect();
+                let why = format!(
                     "{} does not have a valid extension: {}",
                     path.display(),
                     choice.extensions.join(", ")
-                )));
+                );
+                return Err(Stop::failed(why.as_str())
+                    .with("message", why)
+                    .with("ansible_included_var_files", read));
             }
         }
         folders.extend(below.into_iter().rev());

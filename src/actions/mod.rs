@@ -45,6 +45,7 @@ mod rendering;
 mod results;
 mod script;
 mod set_fact;
+mod set_stats;
 mod template;
 #[cfg(test)]
 mod testing;
@@ -59,6 +60,7 @@ mod with_agent_tests;
 pub use catalogue::Known;
 pub use clock::{Clock, SystemClock};
 pub use controls::{Answer, Console};
+pub(crate) use rendering::data_node;
 
 /// An action: one file each, listed in [`find`].
 pub trait Action: Sync {
@@ -241,6 +243,7 @@ static ACTIONS: &[&dyn Action] = &[
     &reboot::Reboot,
     &script::Script,
     &set_fact::SetFact,
+    &set_stats::SetStats,
     &template::Template,
     &unarchive::Unarchive,
     &uri::Uri,

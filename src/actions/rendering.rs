@@ -142,7 +142,7 @@ impl RawArguments {
 }
 
 /// Data as a node whose text is never a template.
-pub(super) fn data_node(value: &Json, span: Span) -> Node {
+pub(crate) fn data_node(value: &Json, span: Span) -> Node {
     let value = match value {
         Json::Null => Yaml::Null,
         Json::Bool(b) => Yaml::Bool(*b),

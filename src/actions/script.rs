@@ -95,8 +95,11 @@ async fn run(context: &Context<'_>, args: Map<String, Json>) -> Result<Done, Sto
     let mut result = context.remote.module("shell", call, Vec::new()).await?;
     // How the script got there is nobody's business.
     result.remove("invocation");
-    if result.contains_key("cmd") {
-        result.insert("cmd".into(), text.into());
+    for own in ["cmd", "start", "end", "delta"] {
+        result.remove(own);
+    }
+    if !flag(&result, "failed") {
+        result.remove("msg");
     }
     let ran = !result.get("stdout").and_then(Json::as_str).is_some_and(|s| s.starts_with("skipped, since "));
     if !ran && !flag(&result, "changed") {
@@ -186,7 +189,7 @@ mod tests {
         let stage = Stage::new().answer("shell", json!({"changed": true, "rc": 0, "cmd": "long"}));
         stage.file("files/hello.sh", "#!/bin/sh\necho \"$1|$2|$0\"\nexit 7\n");
         let result = stage.result("script", json!({"cmd": "hello.sh 'a b' $((1+1))"})).await;
-        assert_eq!(result["cmd"], "hello.sh 'a b' $((1+1))");
+        assert_eq!(result, json!({"changed": true, "rc": 0}));
         let (stdout, rc) = really(&stage.calls()[0].args);
         let (head, path) = stdout.trim_end().rsplit_once('|').expect("three parts");
         assert_eq!((head, rc), ("a b|2", 7));

@@ -68,7 +68,7 @@ fn run(context: &Context<'_>) -> Result<Done, Stop> {
 }
 
 /// Ansible's rule for variable names.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let mut chars = name.chars();
     chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')

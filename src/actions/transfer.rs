@@ -42,6 +42,7 @@ pub(super) async fn send(
     if flag(&result, "_need_upload") {
         result = context.remote.module("copy", args, upload()).await?;
     }
+    result.entry("checksum").or_insert_with(|| sending.payload.checksum.clone().into());
     let mut result = checked(result)?;
     result.remove("_need_upload");
     if context.diff {
@@ -50,6 +51,5 @@ pub(super) async fn send(
     if flag(&result, "changed") {
         result.insert("src".into(), sending.shown_source.clone().into());
     }
-    result.entry("checksum").or_insert_with(|| sending.payload.checksum.clone().into());
     Ok(Done { result, effects: Vec::new() })
 }

@@ -14,6 +14,9 @@ pub struct InventoryFlags {
     /// Only these hosts: a pattern such as `masters:!master2`, or @FILE
     #[arg(short, long, value_name = "PATTERN")]
     pub limit: Option<String>,
+    /// Ask clouds anew, whatever the cache of an inventory holds
+    #[arg(long)]
+    pub refresh_cache: bool,
 }
 
 /// Variables from the command line.

@@ -3,6 +3,7 @@
 //! Owns: the flags and these views. Must not: know how inventories are read.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -66,10 +67,27 @@ pub fn run(args: &InventoryArgs, out: &mut dyn std::io::Write) -> Result<u8, Tro
     let labs = LabPlugin::new(LabDirs::of_user()?);
     let given = &args.inventory.inventory;
     super::setup::inventories_exist(given)?;
-    let inventory =
-        super::setup::read_inventory(given, &directory, None, &vault, &sources, &mut found, &labs);
+    let extra = crate::vars::extra::parse_extra_vars(
+        &args.variables.extra_vars,
+        &directory,
+        &vault,
+        &sources,
+        &mut found,
+    );
+    let from = super::setup::From {
+        given,
+        refresh: args.inventory.refresh_cache,
+        directory: &directory,
+        playbook_dir: None,
+        extra: &extra,
+    };
+    let inventory = super::setup::read_inventory(&from, &vault, &sources, &mut found, &labs);
     if found.has_errors() {
         return Err(Trouble::new(crate::exit::PLAYBOOK, super::setup::shown(&found, &sources)));
+    }
+    // Not to standard output, which other programs read.
+    for warning in &found.list {
+        drop(writeln!(std::io::stderr(), "{}", warning.render(&sources)));
     }
     let text = match &args.view {
         InventoryView::List { json: true } => list_json(&inventory),
@@ -373,7 +391,7 @@ all:
             directory: folder.path(),
             playbook_dir: None,
             vault: &vault,
-            plugins: &|_, _, _| None,
+            plugins: crate::inventory::Plugins::default(),
         };
         (load(&request, &sources, &mut found), sources, folder)
     }

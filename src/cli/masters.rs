@@ -5,6 +5,8 @@
 use std::net::Ipv4Addr;
 
 use super::Trouble;
+use super::ensembles::{Live, Origin};
+use super::reach::ReachFlags;
 use crate::dcos::show::{plan_json, refusal_json, refused, shown};
 use crate::dcos::{Ensemble, Plan, Refusal, Wanted, plan};
 use crate::exit;
@@ -26,11 +28,14 @@ pub enum MastersCommand {
 /// Flags of `masters order`.
 #[derive(Debug, clap::Args)]
 pub struct OrderArgs {
-    /// Addresses of the masters as they are, in any order
-    #[arg(long, required = true, value_delimiter = ',', value_name = "ADDRESS,..")]
+    /// The masters as they are, in any order: addresses, or hosts and groups of the inventory (their `private_ip`)
+    #[arg(long, required_unless_present = "live", value_delimiter = ',', value_name = "MASTER,..")]
     pub from: Vec<String>,
-    /// Addresses as they shall be; two or four more of them expand the cluster
-    #[arg(long, required = true, value_delimiter = ',', value_name = "ADDRESS,..")]
+    /// Ask a running master for the masters and their leader, by SSH, instead of --from
+    #[arg(long, conflicts_with_all = ["from", "leader"])]
+    pub live: bool,
+    /// The masters as they shall be; two or four more of them expand the cluster
+    #[arg(long, required = true, value_delimiter = ',', value_name = "MASTER,..")]
     pub to: Vec<String>,
     /// The master that leads ZooKeeper now: it is replaced as late as possible
     #[arg(long, value_name = "ADDRESS")]
@@ -41,6 +46,8 @@ pub struct OrderArgs {
     /// As JSON, also when there is no order
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub reach: ReachFlags,
 }
 
 /// Prints the plan.
@@ -49,24 +56,41 @@ pub struct OrderArgs {
 /// The reason why there is none; with `--json` it is printed instead, and the status says it.
 pub fn run(args: &MastersArgs, out: &mut dyn std::io::Write) -> Result<u8, Trouble> {
     let MastersCommand::Order(args) = &args.command;
-    let found = order(args);
+    let (from, to, leader) = lists(args)?;
+    let found = order(&from, &to, leader, args.rejoin);
     if args.json {
         let value = match &found {
-            Ok((from, to, plan)) => plan_json(from, to, args.leader, plan),
+            Ok((from, to, plan)) => plan_json(from, to, leader, plan),
             Err(refusal) => refusal_json(refusal),
         };
         writeln!(out, "{value:#}")?;
         return Ok(if found.is_ok() { exit::FINE } else { exit::ERROR });
     }
     let (from, to, plan) = found.map_err(|refusal| Trouble::new(exit::ERROR, refused(&refusal)))?;
-    out.write_all(shown(&from, &to, args.leader, &plan).as_bytes())?;
+    out.write_all(shown(&from, &to, leader, &plan).as_bytes())?;
     Ok(exit::FINE)
 }
 
-fn order(args: &OrderArgs) -> Result<(Ensemble, Ensemble, Plan), Refusal> {
-    let from = Ensemble::parse(&args.from).map_err(Refusal::From)?;
-    let to = Ensemble::parse(&args.to).map_err(Refusal::To)?;
-    let plan = plan(&from, &to, Wanted { leader: args.leader, rejoin: args.rejoin })?;
+/// Addresses as they are, as they shall be, and who leads.
+fn lists(args: &OrderArgs) -> Result<(Vec<String>, Vec<String>, Option<Ipv4Addr>), Trouble> {
+    let mut origin = Origin::new(&args.reach);
+    let to = origin.addresses(&args.to)?;
+    if args.live {
+        let Live { ensemble, leader } = origin.live()?;
+        return Ok((ensemble.addresses().iter().map(ToString::to_string).collect(), to, leader));
+    }
+    Ok((origin.addresses(&args.from)?, to, args.leader))
+}
+
+fn order(
+    from: &[String],
+    to: &[String],
+    leader: Option<Ipv4Addr>,
+    rejoin: bool,
+) -> Result<(Ensemble, Ensemble, Plan), Refusal> {
+    let from = Ensemble::parse(from).map_err(Refusal::From)?;
+    let to = Ensemble::parse(to).map_err(Refusal::To)?;
+    let plan = plan(&from, &to, Wanted { leader, rejoin })?;
     Ok((from, to, plan))
 }
 

@@ -6,6 +6,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub mod common;
 pub mod destroy;
+mod ensembles;
 pub mod graph;
 mod infrastructure;
 pub mod inventory;

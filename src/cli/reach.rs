@@ -55,10 +55,7 @@ impl Hosts {
         let vault = Arc::new(super::setup::vault(&flags.variables, &masks)?);
         let mut found = Diagnostics::default();
         let labs = LabPlugin::new(LabDirs::of_user()?);
-        let given = &flags.inventory;
-        super::setup::inventories_exist(given)?;
-        let inventory =
-            super::setup::read_inventory(given, &directory, None, &vault, &sources, &mut found, &labs);
+        super::setup::inventories_exist(&flags.inventory)?;
         let extra = crate::vars::extra::parse_extra_vars(
             &flags.variables.extra_vars,
             &directory,
@@ -66,6 +63,14 @@ impl Hosts {
             &sources,
             &mut found,
         );
+        let from = super::setup::From {
+            given: &flags.inventory,
+            refresh: false,
+            directory: &directory,
+            playbook_dir: None,
+            extra: &extra,
+        };
+        let inventory = super::setup::read_inventory(&from, &vault, &sources, &mut found, &labs);
         if found.has_errors() {
             return Err(Trouble::new(crate::exit::PLAYBOOK, super::setup::shown(&found, &sources)));
         }
@@ -92,6 +97,20 @@ impl Hosts {
     /// The inventory as it was read.
     pub(super) fn inventory(&self) -> Arc<Inventory> {
         self.store.inventory()
+    }
+
+    /// A variable of a host, rendered; `None` when it has none of that name, or one that is no text.
+    pub(super) fn text(&self, host: &str, name: &str) -> Result<Option<String>, Trouble> {
+        let scope: Arc<dyn Scope> = Arc::new(self.store.scope(host, &Arc::default()));
+        let found = match scope.get(name) {
+            None => return Ok(None),
+            Some(Var::Data(value)) => value,
+            Some(Var::Yaml(node)) => self.templates.node(&node, &scope).map_err(|fault| {
+                let why = with_causes(&fault);
+                Trouble::new(crate::exit::ERROR, format!("error: {host}: `{name}` cannot be rendered: {why}"))
+            })?,
+        };
+        Ok(found.as_str().map(str::to_owned))
     }
 
     /// What `ssh` is told to reach this host.

@@ -243,6 +243,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
     }));
     let (interrupted, interrupts) = watch::channel(0_u8);
     let vault = setup::vault_opener(&ready.vault);
+    let reload = setup::reloader(&args.inventory, &args.variables, &args.playbooks[0], &ready)?;
     let inputs = Inputs {
         run: folder.id.0.clone(),
         playbook: ready.playbook,
@@ -294,7 +295,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
         vault,
         console: None,
         resume: earlier.map(|(_, resume)| resume),
-        reload_inventory: None,
+        reload_inventory: Some(reload),
     };
     let edges = Edges {
         transport: pool,

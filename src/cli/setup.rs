@@ -17,7 +17,7 @@ use crate::source::{Diagnostic, Diagnostics, Node, Severity, Sources, Span};
 use crate::template::{self, Templates};
 use crate::vars::secrets::{Masks, Secret};
 use crate::vars::vault::Vault;
-use crate::vars::{Lazy, RunInfo, Store, StoreParts};
+use crate::vars::{Lazy, RunInfo, Store, StoreParts, Table};
 
 /// Everything that is known before a host is touched.
 pub(super) struct Ready {
@@ -57,15 +57,6 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
     inventories_exist(&wanted.inventory.inventory)?;
     let playbook_dir =
         std::path::absolute(first)?.parent().map(Path::to_owned).unwrap_or_else(|| directory.clone());
-    let inventory = read_inventory(
-        &wanted.inventory.inventory,
-        &directory,
-        Some(&playbook_dir),
-        &vault,
-        &sources,
-        &mut found,
-        &labs,
-    );
     let extra = crate::vars::extra::parse_extra_vars(
         &wanted.variables.extra_vars,
         &directory,
@@ -73,6 +64,14 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
         &sources,
         &mut found,
     );
+    let from = From {
+        given: &wanted.inventory.inventory,
+        refresh: wanted.inventory.refresh_cache,
+        directory: &directory,
+        playbook_dir: Some(&playbook_dir),
+        extra: &extra,
+    };
+    let inventory = read_inventory(&from, &vault, &sources, &mut found, &labs);
     let known_hosts: Arc<OnceLock<Weak<Store>>> = Arc::default();
     let templates = Arc::new(Templates::new(template_options(&vault, directory, Arc::clone(&known_hosts))));
     let known: std::collections::HashSet<String> = inventory
@@ -223,31 +222,98 @@ fn renumbered(plays: Vec<Arc<crate::resolve::Play>>) -> Vec<Arc<crate::resolve::
         .collect()
 }
 
+/// Where an inventory comes from.
+pub(super) struct From<'a> {
+    /// The values of `-i`.
+    pub(super) given: &'a [String],
+    /// Past the caches of inventories.
+    pub(super) refresh: bool,
+    /// Where relative sources start.
+    pub(super) directory: &'a Path,
+    pub(super) playbook_dir: Option<&'a Path>,
+    /// Variables of the command line.
+    pub(super) extra: &'a Table,
+}
+
 /// Reads the inventory; `inventory` alone uses it too.
 pub(super) fn read_inventory(
-    given: &[String],
-    directory: &Path,
-    playbook_dir: Option<&Path>,
+    from: &From<'_>,
     vault: &Vault,
     sources: &Sources,
     found: &mut Diagnostics,
     labs: &LabPlugin,
 ) -> Inventory {
     let usual: Vec<String>;
-    let given = if given.is_empty() {
+    let given = if from.given.is_empty() {
         usual = USUAL_INVENTORIES
             .iter()
-            .filter(|p| directory.join(p).exists())
+            .filter(|p| from.directory.join(p).exists())
             .take(1)
             .map(|p| (*p).to_owned())
             .collect();
         &usual
     } else {
-        given
+        from.given
     };
-    let plugins = |plugin: &str, node: &Node, path: &Path| labs.ask(plugin, node, path);
-    let request = inventory::Request { sources: given, directory, playbook_dir, vault, plugins: &plugins };
+    let others = |plugin: &str, node: &Node, path: &Path| labs.ask(plugin, node, path);
+    #[cfg(feature = "aws")]
+    let ec2: Option<inventory::Ec2Ask<'_>> = Some(&crate::infra::aws::inventory::ask);
+    #[cfg(not(feature = "aws"))]
+    let ec2 = None;
+    let extra = Arc::new(from.extra.clone());
+    let plugins =
+        inventory::Plugins { others: Some(&others), ec2, extra: Some(&extra), refresh: from.refresh };
+    let request = inventory::Request {
+        sources: given,
+        directory: from.directory,
+        playbook_dir: from.playbook_dir,
+        vault,
+        plugins,
+    };
     inventory::load(&request, sources, found)
+}
+
+/// Reads an inventory again, while a run goes on.
+pub(super) type Reload = Box<dyn Fn() -> Result<Inventory, String> + Send + Sync>;
+
+/// What `meta: refresh_inventory` does: the same sources as at the start, past every cache.
+pub(super) fn reloader(
+    flags: &InventoryFlags,
+    variables: &VariableFlags,
+    playbook: &Path,
+    ready: &Ready,
+) -> Result<Reload, Trouble> {
+    let directory = std::env::current_dir()?;
+    let playbook_dir = std::path::absolute(playbook)?.parent().map(Path::to_owned);
+    let dirs = LabDirs::of_user()?;
+    let (flags, variables) = (flags.clone(), variables.clone());
+    let (vault, sources) = (Arc::clone(&ready.vault), Arc::clone(&ready.sources));
+    Ok(Box::new(move || {
+        let mut found = Diagnostics::default();
+        let extra = crate::vars::extra::parse_extra_vars(
+            &variables.extra_vars,
+            &directory,
+            &vault,
+            &sources,
+            &mut found,
+        );
+        let from = From {
+            given: &flags.inventory,
+            refresh: true,
+            directory: &directory,
+            playbook_dir: playbook_dir.as_deref(),
+            extra: &extra,
+        };
+        let labs = LabPlugin::new(dirs.clone());
+        let inventory = read_inventory(&from, &vault, &sources, &mut found, &labs);
+        let Some(first) = found.list.iter().find(|f| f.severity == Severity::Error) else {
+            return Ok(inventory);
+        };
+        let place =
+            first.labels.first().map(|l| format!(" at {}", sources.place(l.span))).unwrap_or_default();
+        let help = first.help.as_ref().map(|h| format!(" ({h})")).unwrap_or_default();
+        Err(format!("the inventory can't be read again: {}{help}{place}", first.message))
+    }))
 }
 
 pub(super) fn template_options(
@@ -381,6 +447,14 @@ impl Check {
 impl TemplateCheck for Check {
     fn text(&self, text: &str) -> Result<Refs, TemplateFault> {
         self.refs(self.0.check_text(text))
+    }
+
+    fn file(&self, text: &str, delimiters: &[(String, String)]) -> Result<Refs, TemplateFault> {
+        let mut options = template::FileOptions::default();
+        for (name, value) in delimiters {
+            options.set_delimiter(name, value);
+        }
+        self.refs(self.0.check_file(text, Path::new(""), options))
     }
 
     fn expression(&self, text: &str) -> Result<Refs, TemplateFault> {

@@ -260,8 +260,14 @@ impl Pass<'_> {
             Ended::Unreachable(fault) if fault.kind == FaultKind::Cancelled => return Ended::Cancelled,
             other => return other,
         };
-        add_lines(&mut done.result);
+        // A pause tells what it did in words; they are no program's output.
+        if &*self.task.action.name != "pause" {
+            add_lines(&mut done.result);
+        }
         named(&mut done.result);
+        if self.walker.change_inventory(self.task, &done.effects) {
+            done.result.insert("changed".into(), true.into());
+        }
         let to_delegate = delegate.filter(|_| {
             let node = self.task.settings.delegate_facts.as_ref();
             node.is_some_and(|n| {

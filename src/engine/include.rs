@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use super::task::with_loop_vars;
+use super::items::with_loop_vars;
 use super::walk::{Flow, Walker};
 use crate::journal::{EventKind, Outcome};
 use crate::resolve::{ActionKind, Item, RoleInclude, Task};

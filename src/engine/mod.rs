@@ -11,11 +11,13 @@ use tokio::sync::watch;
 
 mod background;
 mod dispatch;
+mod effects;
 mod excerpt;
 mod facts;
 mod fence;
 mod handlers;
 mod include;
+mod items;
 mod line;
 mod locks;
 mod play;

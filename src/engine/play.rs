@@ -154,12 +154,14 @@ pub(super) async fn run_play(
         files,
         role_vars: Table::of(public_roles(&play.roles).iter().map(|r| &*r.file_vars)),
     };
-    let role_names: Vec<String> = play.roles.iter().map(|r| r.name.clone()).collect();
-    let dependent: Vec<String> = public_roles(&play.roles)
-        .iter()
-        .map(|r| r.name.clone())
-        .filter(|n| !role_names.contains(n))
-        .collect();
+    let role_names: Vec<String> =
+        play.roles.iter().filter(|r| !r.dependency).map(|r| r.name.clone()).collect();
+    let mut dependent: Vec<String> = Vec::new();
+    for role in public_roles(&play.roles) {
+        if !role_names.contains(&role.name) && !dependent.contains(&role.name) {
+            dependent.push(role.name.clone());
+        }
+    }
     let info = PlayInfo::new(
         &play.name,
         inputs.options.playbook_directory.clone(),
@@ -451,7 +453,11 @@ fn compile_role(role: &Role) -> RoleVars {
         name: role.name.clone(),
         full_name: role.name.clone(),
         path: role.path.clone(),
-        parents: role.parents.iter().map(|p| (p.name.clone(), p.path.clone())).collect(),
+        parents: if role.dependency {
+            Vec::new()
+        } else {
+            role.parents.iter().map(|p| (p.name.clone(), p.path.clone())).collect()
+        },
         defaults: Table::of(
             dependencies
                 .iter()

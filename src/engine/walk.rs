@@ -382,7 +382,7 @@ impl Walker {
         for_all || self.flag(&task.settings.run_once, task)
     }
 
-    fn flag(&self, node: &Option<crate::source::Node>, task: &Task) -> bool {
+    pub(super) fn flag(&self, node: &Option<crate::source::Node>, task: &Task) -> bool {
         let Some(node) = node else { return false };
         self.playing.run.inputs.templates.condition(node, &self.scope(task)).unwrap_or(false)
     }

@@ -2,7 +2,7 @@
 //!
 //! Owns: `compose`, `groups` and `keyed_groups`, and how a group's name is made fit. Must not: know where hosts come from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::pattern::near;
 use super::reader::Reader;
 use crate::source::{Diagnostic, Diagnostics, Mapping, Node, Span, Yaml};
 use crate::template::{Options, Scope, SearchPath, TemplateError, Templates, Value, Var, to_json, to_text};
-use crate::vars::{data_node, key_text};
+use crate::vars::{Table, data_node, key_text};
 
 /// What `plugin: constructed` may say.
 const OPTIONS: [&str; 8] = [
@@ -36,21 +36,41 @@ pub(super) fn is_named(plugin: &str) -> bool {
 pub(super) fn add(inventory: &mut Inventory, map: &Mapping, source: &Path, reader: &mut Reader<'_>) {
     let known = reader.found.errors();
     check_options(map, &OPTIONS, "the inventory plugin `constructed`", reader.found);
-    for option in ["use_vars_plugins", "use_extra_vars"] {
-        if flag(map, option, false, reader.found)
-            && let Some(node) = map.get(option)
-        {
-            reader.found.push(
-                Diagnostic::error("inventory-option", format!("`{option}` is not available here"), node.span)
-                    .help("expressions see the variables that inventory sources give to hosts and groups"),
-            );
-        }
+    if flag(map, "use_vars_plugins", false, reader.found)
+        && let Some(node) = map.get("use_vars_plugins")
+    {
+        reader.found.push(
+            option_error("`use_vars_plugins` is not available here", node.span)
+                .help("expressions see the variables that inventory sources give to hosts and groups"),
+        );
     }
+    let extra = flag(map, "use_extra_vars", false, reader.found).then(|| reader.extra());
     let rules = Constructed::read(map, reader.found);
     if reader.found.errors() > known {
         return;
     }
-    rules.apply(inventory, source.parent().unwrap_or(Path::new(".")), reader.found);
+    let folder = source.parent().unwrap_or(Path::new("."));
+    rules.apply(inventory, &templates(folder), folder, &Scoping { hosts: None, extra }, reader.found);
+}
+
+/// The templates of an inventory file in this folder.
+pub(super) fn templates(folder: &Path) -> Templates {
+    Templates::new(Options {
+        environment: std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+            .collect(),
+        current_folder: folder.to_owned(),
+        ..Options::default()
+    })
+}
+
+/// Which hosts rules are for, and what else expressions see.
+#[derive(Debug, Default)]
+pub(super) struct Scoping {
+    /// `None`: all that are known.
+    pub hosts: Option<HashSet<String>>,
+    /// Variables of the command line, over all others.
+    pub extra: Option<Arc<Table>>,
 }
 
 /// The rules of one file.
@@ -58,6 +78,8 @@ pub(super) fn add(inventory: &mut Inventory, map: &Mapping, source: &Path, reade
 pub(super) struct Constructed {
     strict: bool,
     leading_separator: bool,
+    /// Names of groups keep their dashes.
+    pub(super) keep_dashes: bool,
     compose: Vec<(Arc<str>, Expression)>,
     groups: Vec<(Arc<str>, Expression)>,
     keyed: Vec<Keyed>,
@@ -93,6 +115,7 @@ impl Constructed {
         Self {
             strict: flag(map, "strict", false, found),
             leading_separator: flag(map, "leading_separator", true, found),
+            keep_dashes: false,
             compose: expressions(map, "compose", found),
             groups: expressions(map, "groups", found),
             keyed,
@@ -101,21 +124,23 @@ impl Constructed {
 
     /// Gives every host its variables first, then its groups. Expressions see what was known before, not each other,
     /// but groups see the composed variables.
-    pub(super) fn apply(&self, inventory: &mut Inventory, folder: &Path, found: &mut Diagnostics) {
+    pub(super) fn apply(
+        &self,
+        inventory: &mut Inventory,
+        templates: &Templates,
+        folder: &Path,
+        scoping: &Scoping,
+        found: &mut Diagnostics,
+    ) {
         inventory.finish();
-        let templates = Templates::new(Options {
-            environment: std::env::vars_os()
-                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-                .collect(),
-            current_folder: folder.to_owned(),
-            ..Options::default()
-        });
-        let hosts: Vec<Arc<Host>> = inventory.hosts().filter(|h| !h.implicit).cloned().collect();
+        let meant = |host: &Host| scoping.hosts.as_ref().is_none_or(|hosts| hosts.contains(&*host.name));
+        let hosts: Vec<Arc<Host>> = inventory.hosts().filter(|h| !h.implicit && meant(h)).cloned().collect();
         for host in hosts {
             let mut work = Work {
                 strict: self.strict,
-                templates: &templates,
-                scope: HostScope::of(&host, inventory, folder),
+                keep_dashes: self.keep_dashes,
+                templates,
+                scope: HostScope::of(&host, inventory, folder, scoping.extra.clone()),
                 host: &host.name,
                 inventory,
                 found,
@@ -193,6 +218,7 @@ impl Keyed {
 /// One host under the rules.
 struct Work<'a> {
     strict: bool,
+    keep_dashes: bool,
     templates: &'a Templates,
     scope: HostScope,
     host: &'a str,
@@ -219,7 +245,7 @@ impl Work<'_> {
         for (name, rule) in rules {
             match self.value(rule) {
                 Ok(value) if value.is_true() => {
-                    self.inventory.add_member(&sanitised(name), self.host);
+                    self.inventory.add_member(&sanitised_as(name, self.keep_dashes), self.host);
                 }
                 Ok(_) => {}
                 Err(fault) => self.failed(&format!("group `{name}`"), rule.span, &fault),
@@ -257,14 +283,16 @@ impl Work<'_> {
         };
         let separator = if rule.prefix.is_empty() && !leading { "" } else { &*rule.separator };
         for ending in endings {
-            let group = sanitised(&format!("{}{separator}{ending}", rule.prefix));
+            let group = sanitised_as(&format!("{}{separator}{ending}", rule.prefix), self.keep_dashes);
             self.inventory.add_member(&group, self.host);
             let Some(parent) = &rule.parent else { continue };
             let scope: Arc<dyn Scope> = Arc::new(self.scope.clone());
             let parent_name = self.templates.node(parent, &scope).and_then(|v| to_text(&v));
             match parent_name {
                 Ok(name) => {
-                    if let Err(fault) = self.inventory.add_child(&sanitised(&name), &group) {
+                    if let Err(fault) =
+                        self.inventory.add_child(&sanitised_as(&name, self.keep_dashes), &group)
+                    {
                         self.found.push(Diagnostic::error("group-loop", fault.to_string(), parent.span));
                     }
                 }
@@ -297,11 +325,12 @@ impl Work<'_> {
 struct HostScope {
     tables: HostTables,
     made: BTreeMap<String, Value>,
+    extra: Option<Arc<Table>>,
     folder: PathBuf,
 }
 
 impl HostScope {
-    fn of(host: &Host, inventory: &Inventory, folder: &Path) -> Self {
+    fn of(host: &Host, inventory: &Inventory, folder: &Path, extra: Option<Arc<Table>>) -> Self {
         let mut made = BTreeMap::new();
         let short = host.name.split('.').next().unwrap_or_default();
         made.insert("inventory_hostname".to_owned(), Value::from(&*host.name));
@@ -313,12 +342,15 @@ impl HostScope {
             let dir = path.parent().unwrap_or(Path::new("")).display().to_string();
             made.insert("inventory_dir".to_owned(), Value::from(dir));
         }
-        Self { tables: host.tables().clone(), made, folder: folder.to_owned() }
+        Self { tables: host.tables().clone(), made, extra, folder: folder.to_owned() }
     }
 }
 
 impl Scope for HostScope {
     fn get(&self, name: &str) -> Option<Var> {
+        if let Some(node) = self.extra.as_ref().and_then(|e| e.get(name)) {
+            return Some(Var::Yaml(Arc::clone(node)));
+        }
         if let Some(value) = self.made.get(name) {
             return Some(Var::Data(value.clone()));
         }
@@ -327,8 +359,8 @@ impl Scope for HostScope {
     }
 
     fn names(&self) -> Vec<String> {
-        let tables = [&self.tables.host, &self.tables.groups];
-        let written = tables.iter().flat_map(|t| t.iter().map(|(name, _)| name.to_string()));
+        let tables = [Some(&self.tables.host), Some(&self.tables.groups), self.extra.as_ref()];
+        let written = tables.iter().flatten().flat_map(|t| t.iter().map(|(name, _)| name.to_string()));
         let mut names: Vec<String> = written.chain(self.made.keys().cloned()).collect();
         names.sort_unstable();
         names.dedup();
@@ -340,10 +372,44 @@ impl Scope for HostScope {
     }
 }
 
+/// What options of a plugin see when they are rendered: the variables of the command line.
+#[derive(Debug)]
+pub(super) struct Extra {
+    table: Arc<Table>,
+    folder: PathBuf,
+}
+
+impl Extra {
+    pub(super) fn new(table: &Arc<Table>, folder: &Path) -> Self {
+        Self { table: Arc::clone(table), folder: folder.to_owned() }
+    }
+}
+
+impl Scope for Extra {
+    fn get(&self, name: &str) -> Option<Var> {
+        Some(Var::Yaml(Arc::clone(self.table.get(name)?)))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.table.iter().map(|(name, _)| name.to_string()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn search(&self) -> SearchPath {
+        SearchPath { bases: vec![self.folder.clone()] }
+    }
+}
+
 /// A group name in which everything but letters, digits and `_` became `_`, a leading digit too.
 pub(super) fn sanitised(name: &str) -> String {
+    sanitised_as(name, false)
+}
+
+/// The same; dashes may stay, as the script `ec2.py` left them.
+pub(super) fn sanitised_as(name: &str, keep_dashes: bool) -> String {
     let fits = |(at, c): (usize, char)| {
-        let word = c == '_' || c.is_alphanumeric();
+        let word = c == '_' || c.is_alphanumeric() || keep_dashes && c == '-';
         if word && !(at == 0 && c.is_numeric()) { c } else { '_' }
     };
     name.chars().enumerate().map(fits).collect()
@@ -375,7 +441,7 @@ fn expressions(map: &Mapping, option: &str, found: &mut Diagnostics) -> Vec<(Arc
     list
 }
 
-fn flag(map: &Mapping, option: &str, usual: bool, found: &mut Diagnostics) -> bool {
+pub(super) fn flag(map: &Mapping, option: &str, usual: bool, found: &mut Diagnostics) -> bool {
     match map.get(option).map(|n| (n, &n.value)) {
         None | Some((_, Yaml::Null)) => usual,
         Some((_, Yaml::Bool(value))) => *value,
@@ -386,7 +452,7 @@ fn flag(map: &Mapping, option: &str, usual: bool, found: &mut Diagnostics) -> bo
     }
 }
 
-fn check_options(map: &Mapping, known: &[&str], of: &str, found: &mut Diagnostics) {
+pub(super) fn check_options(map: &Mapping, known: &[&str], of: &str, found: &mut Diagnostics) {
     for entry in &map.entries {
         let name = key_text(&entry.key);
         if !known.contains(&&*name) {
@@ -400,6 +466,6 @@ fn check_options(map: &Mapping, known: &[&str], of: &str, found: &mut Diagnostic
     }
 }
 
-fn option_error(message: &str, span: Span) -> Diagnostic {
+pub(super) fn option_error(message: &str, span: Span) -> Diagnostic {
     Diagnostic::error("inventory-option", message, span)
 }

@@ -10,7 +10,7 @@ use super::model::Inventory;
 use super::plugin::Plugins;
 use super::range::host_entry;
 use super::reader::Reader;
-use super::{constructed, ini, script, yaml};
+use super::{aws_ec2, constructed, ini, script, yaml};
 use crate::source::{Diagnostic, Diagnostics, Node, SourceId, Sources, Span, Yaml, parse};
 use crate::vars::vault::Vault;
 
@@ -70,7 +70,7 @@ pub fn load_playbook_vars(
     sources: &Sources,
     found: &mut Diagnostics,
 ) {
-    let mut reader = Reader { sources, found, vault, plugins: &|_, _, _| None };
+    let mut reader = Reader { sources, found, vault, plugins: Plugins::default() };
     inventory.add_vars_folder(Arc::new(VarsFolder::list(dir, Beside::Playbook)), &mut reader);
     inventory.finish();
 }
@@ -173,7 +173,11 @@ fn add_yaml(inventory: &mut Inventory, file: SourceId, source: &Arc<PathBuf>, re
         constructed::add(inventory, map, source, reader);
         return;
     }
-    let fault = match (reader.plugins)(name, &root, source) {
+    if aws_ec2::is_named(name) {
+        aws_ec2::add(inventory, map, source, reader);
+        return;
+    }
+    let fault = match reader.plugins.others.and_then(|ask| ask(name, &root, source)) {
         Some(Ok(made)) => inventory.add_plugin(&made, plugin.span, source).err(),
         Some(Err(fault)) => Some(fault),
         None => Some(

@@ -1,13 +1,15 @@
 //! Inventories that a plugin makes: plain data in, hosts and groups out.
 //!
-//! Owns: the neutral form that `lab` (and later `aws_ec2`) hand over. Must not: know any plugin.
+//! Owns: the neutral form that `lab` hands over, and what plugins are given. Must not: know any plugin.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use super::aws_ec2::Ec2Ask;
 use super::model::Inventory;
 use super::reader::from_json;
 use crate::source::{Diagnostic, Node, Span};
+use crate::vars::Table;
 
 /// Variables as a plugin gives them.
 pub(super) type PluginVars = serde_json::Map<String, serde_json::Value>;
@@ -29,7 +31,20 @@ pub struct PluginGroup {
 }
 
 /// Asks for the inventory of a `plugin: NAME` file: name, whole file, path of the file. `None`: no such plugin.
-pub type Plugins<'a> = &'a dyn Fn(&str, &Node, &Path) -> Option<Result<PluginInventory, Diagnostic>>;
+pub type PluginAsk<'a> = &'a dyn Fn(&str, &Node, &Path) -> Option<Result<PluginInventory, Diagnostic>>;
+
+/// What plugins need from outside; with nothing of it they say so.
+#[derive(Clone, Copy, Default)]
+pub struct Plugins<'a> {
+    /// Plugins that live elsewhere, such as `lab`.
+    pub others: Option<PluginAsk<'a>>,
+    /// A way to AWS; `None` in a build without it.
+    pub ec2: Option<Ec2Ask<'a>>,
+    /// Variables of the command line.
+    pub extra: Option<&'a Arc<Table>>,
+    /// Ask anew whatever a cache may hold.
+    pub refresh: bool,
+}
 
 impl Inventory {
     /// Adds what a plugin found. Every variable gets the place `span`.

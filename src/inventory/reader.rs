@@ -20,9 +20,15 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Variables of the command line; empty when nobody gave any.
+    pub(super) fn extra(&self) -> Arc<Table> {
+        self.plugins.extra.cloned().unwrap_or_default()
+    }
+
     /// Reads a file; an I/O error becomes a finding.
     pub(super) fn file(&mut self, path: &Path) -> Option<SourceId> {
-        match self.sources.read(path) {
+        let read = if self.plugins.refresh { self.sources.read_again(path) } else { self.sources.read(path) };
+        match read {
             Ok(id) => Some(id),
             Err(fault) => {
                 let span = self.whole_path(path);

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::model::Inventory;
+use super::plugin::Plugins;
 use super::range::host_entry;
 use super::reader::Reader;
 use crate::source::{Diagnostics, Node, Sources, Span, Yaml};
@@ -31,7 +32,7 @@ impl Inventory {
         sources: &Sources,
         found: &mut Diagnostics,
     ) -> Vec<bool> {
-        let mut reader = Reader { sources, found, vault, plugins: &|_, _, _| None };
+        let mut reader = Reader { sources, found, vault, plugins: Plugins::default() };
         let changes = new.iter().map(|host| self.add_one(host, at, &mut reader)).collect();
         self.finish();
         changes
@@ -47,7 +48,7 @@ impl Inventory {
         sources: &Sources,
         found: &mut Diagnostics,
     ) -> bool {
-        let mut reader = Reader { sources, found, vault, plugins: &|_, _, _| None };
+        let mut reader = Reader { sources, found, vault, plugins: Plugins::default() };
         let mut changed = self.ensure_group(group, &mut reader);
         for parent in parents {
             changed |= self.ensure_group(parent, &mut reader);
@@ -59,6 +60,24 @@ impl Inventory {
             self.finish();
         }
         changed
+    }
+
+    /// Takes over the hosts that `add_host` added to an inventory which this one replaces.
+    pub fn keep_added(&mut self, old: &Inventory) {
+        let added = old.hosts().filter(|h| h.source.is_none() && !h.implicit);
+        let missing: Vec<_> = added.filter(|h| self.host(&h.name).is_none()).cloned().collect();
+        for host in &missing {
+            self.add_host(&host.name, None);
+            for (name, value) in host.vars.iter() {
+                self.set_host_var(&host.name, Arc::clone(name), Arc::clone(value));
+            }
+            for group in &host.groups {
+                self.add_member(group, &host.name);
+            }
+        }
+        if !missing.is_empty() {
+            self.finish();
+        }
     }
 
     fn add_one(&mut self, new: &NewHost, at: Span, reader: &mut Reader<'_>) -> bool {

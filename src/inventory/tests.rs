@@ -15,7 +15,7 @@ struct Loaded {
 }
 
 fn load_files(files: &[(&str, &str)], from: &[&str], playbook: Option<&str>) -> Loaded {
-    load_with(files, from, playbook, &|_, _, _| None)
+    load_with(files, from, playbook, Plugins::default())
 }
 
 fn load_with(files: &[(&str, &str)], from: &[&str], playbook: Option<&str>, plugins: Plugins<'_>) -> Loaded {
@@ -330,13 +330,14 @@ fn plugins_are_asked_by_name_and_unknown_ones_refused() {
             ..PluginGroup::default()
         }],
     };
-    let plugins = |name: &str, _: &crate::source::Node, _: &Path| (name == "lab").then(|| Ok(made.clone()));
-    let loaded = load_with(&[("a.yml", "plugin: lab\n")], &["a.yml"], None, &plugins).fine();
+    let lab = |name: &str, _: &crate::source::Node, _: &Path| (name == "lab").then(|| Ok(made.clone()));
+    let plugins = Plugins { others: Some(&lab), ..Plugins::default() };
+    let loaded = load_with(&[("a.yml", "plugin: lab\n")], &["a.yml"], None, plugins).fine();
     assert_eq!(
         (loaded.hosts("masters"), loaded.var("m1", "ansible_host")),
         ("m1".to_owned(), "10.0.0.1".to_owned())
     );
-    let loaded = load_with(&[("a.yml", "plugin: nope\n")], &["a.yml"], None, &plugins);
+    let loaded = load_with(&[("a.yml", "plugin: nope\n")], &["a.yml"], None, plugins);
     assert_eq!(
         loaded.messages(),
         [

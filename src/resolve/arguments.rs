@@ -285,7 +285,7 @@ fn text_form(
     }
     // The text as it stands keeps the node's own span, so that places inside of it can be found.
     let node = if rest == text.trim() {
-        text_node(text.trim_end_matches('\n'), span)
+        text_node(if form == TextForm::FreeForm { text } else { text.trim_end_matches('\n') }, span)
     } else {
         text_node(rest, span)
     };

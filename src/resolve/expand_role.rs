@@ -36,6 +36,8 @@ pub(super) struct RoleCall {
     pub tags: Option<Node>,
     /// Roles that need this one, nearest first.
     pub parents: Vec<Arc<Role>>,
+    /// Named in the `meta/main.yml` of the nearest of them.
+    pub dependency: bool,
     /// Parameters of the role that needs this one.
     pub parent_params: Option<Arc<Layer>>,
 }
@@ -57,6 +59,7 @@ impl RoleCall {
             when: None,
             tags: None,
             parents: Vec::new(),
+            dependency: false,
             parent_params: None,
         }
     }
@@ -84,6 +87,7 @@ impl Expander<'_> {
         call.vars = wanted.keywords.get("vars").and_then(|n| inherit::layer(n, &mut self.out));
         if let Some((parents, params)) = parent {
             call.parents = parents.to_vec();
+            call.dependency = true;
             call.parent_params = Some(Arc::clone(params));
         }
         let outer_vars = context.vars.clone();
@@ -180,6 +184,7 @@ impl Expander<'_> {
                 file_vars: Arc::clone(&file_vars),
                 params: Arc::clone(&params),
                 parents: call.parents.clone(),
+                dependency: call.dependency,
                 dependencies: Vec::new(),
                 public: true,
             });
@@ -201,6 +206,7 @@ impl Expander<'_> {
             file_vars,
             params,
             parents: call.parents.clone(),
+            dependency: call.dependency,
             dependencies,
             public: call.public,
         });

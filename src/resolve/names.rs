@@ -428,7 +428,15 @@ impl<'r> Walk<'r> {
         let Ok(id) = sources.read(&path) else { return };
         let file = sources.file(id);
         let whole = Span { file: id, start: 0, end: file.text.len() as u32 };
-        let checked = self.resolver.setup.templates.text(&file.text);
+        let mut delimiters = Vec::new();
+        for (name, value) in &task.action.args.entries {
+            if name.value.ends_with("_string") {
+                // What is only known at run time leaves nothing to check by.
+                let Some(text) = value.as_str().filter(|_| !value.is_template()) else { return };
+                delimiters.push((name.value.clone(), text.to_owned()));
+            }
+        }
+        let checked = self.resolver.setup.templates.file(&file.text, &delimiters);
         self.note(whole, &file.text, checked, out);
     }
 

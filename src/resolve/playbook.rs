@@ -340,6 +340,8 @@ pub struct Role {
     pub params: Arc<Layer>,
     /// The roles that brought this one in, nearest first: it sees their variables (`ansible_parent_role_names`).
     pub parents: Vec<Arc<Role>>,
+    /// Named in another role's `meta/main.yml`, not by a play or a task.
+    pub dependency: bool,
     /// Roles of `meta/main.yml`, whose defaults and vars this role sees too.
     pub dependencies: Vec<Arc<Role>>,
     /// Whether variables of the role are seen outside it (static roles: yes; `include_role`: with `public`).

@@ -13,6 +13,12 @@ pub trait TemplateCheck: Send + Sync + Debug {
     /// A syntax error, an unknown filter, test or lookup.
     fn text(&self, text: &str) -> Result<Refs, TemplateFault>;
 
+    /// A template file; `delimiters` are those options of the task that change its syntax, by name.
+    ///
+    /// # Errors
+    /// A syntax error, an unknown filter, test or lookup.
+    fn file(&self, text: &str, delimiters: &[(String, String)]) -> Result<Refs, TemplateFault>;
+
     /// A bare expression such as a `when`.
     ///
     /// # Errors
@@ -59,6 +65,10 @@ pub struct NoTemplateCheck;
 
 impl TemplateCheck for NoTemplateCheck {
     fn text(&self, _: &str) -> Result<Refs, TemplateFault> {
+        Ok(Refs::default())
+    }
+
+    fn file(&self, _: &str, _: &[(String, String)]) -> Result<Refs, TemplateFault> {
         Ok(Refs::default())
     }
 

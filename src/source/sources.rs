@@ -64,7 +64,8 @@ impl Sources {
         Self { files: RwLock::default(), base }
     }
 
-    /// Reads a file, or finds it again when it was read before: a run never sees two versions of one file.
+    /// Reads a file, or finds it again when it was read before: a run never sees two versions of one file
+    /// unless it asks for it.
     ///
     /// # Errors
     /// The I/O error, naming the path; a file that is not UTF-8.
@@ -78,6 +79,18 @@ impl Sources {
         let mut files = self.files.write().unwrap_or_else(|e| e.into_inner());
         // Two readers at once: the first one registered wins, so that a path has one id.
         Ok(*files.by_path.entry(absolute).or_insert(id))
+    }
+
+    /// Reads a file as it is now: an inventory that a run reads again. From now on this is the one version.
+    ///
+    /// # Errors
+    /// As [`Sources::read`].
+    pub fn read_again(&self, path: &Path) -> std::io::Result<SourceId> {
+        let absolute = std::path::absolute(path)?;
+        let text = fs_err::read_to_string(&absolute)?;
+        let id = self.add(absolute.clone(), text);
+        self.files.write().unwrap_or_else(|e| e.into_inner()).by_path.insert(absolute, id);
+        Ok(id)
     }
 
     /// Adds text that does not come from a file read here (`-e` on the command line, a script's output, tests).

@@ -295,7 +295,10 @@ impl Inner {
             cx.file = FileContext { name: shown.clone(), folder: path.parent().map(Path::to_owned), options };
             cx.render(&program)?.finish_text()
         })();
-        let out = result.map_err(|e| suggest(e, scope.as_ref()).or_file(&shown))?;
+        let mut out = result.map_err(|e| suggest(e, scope.as_ref()).or_file(&shown))?;
+        // Ansible gives back the newlines at the end that a block there has taken away.
+        let ending = |text: &str| text.len() - text.trim_end_matches('\n').len();
+        out.extend(std::iter::repeat_n('\n', ending(text).saturating_sub(ending(&out))));
         Ok(if newline == "\n" { out } else { out.replace("\r\n", "\n").replace('\n', &newline) })
     }
 }
@@ -531,10 +534,16 @@ impl Templates {
     /// Syntax. Names that do not exist are in the result.
     pub fn check_file(&self, text: &str, name: &Path, options: FileOptions) -> R<super::References> {
         let shown = name.display().to_string();
-        let (text, options) = options.with_header(text).map_err(|e| e.or_file(&shown))?;
-        let program =
-            self.0.compile(text, &shown, &Mode::File(Box::new(options))).map_err(|e| e.or_file(&shown))?;
-        Ok(super::check::references(&program))
+        let (body, options) = options.with_header(text)?;
+        let header = (text.len() - body.len()) as u32;
+        let moved = |error: TemplateError| error.moved(header);
+        let program = self.0.compile(body, &shown, &Mode::File(Box::new(options))).map_err(moved)?;
+        let mut found = super::check::references(&program);
+        for name in &mut found.names {
+            name.offset += header;
+        }
+        found.problems = found.problems.into_iter().map(moved).collect();
+        Ok(found)
     }
 }
 

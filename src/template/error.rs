@@ -124,6 +124,14 @@ impl TemplateError {
         error
     }
 
+    /// The same error in a text that has so many more bytes in front.
+    pub(super) fn moved(mut self, by: u32) -> Self {
+        if let Some(offset) = &mut self.0.offset {
+            *offset = offset.start + by..offset.end + by;
+        }
+        self
+    }
+
     /// Sets the place within the text unless an inner one is known.
     pub(super) fn or_offset(mut self, span: Range<u32>) -> Self {
         if self.0.offset.is_none() && self.0.at.is_none() {

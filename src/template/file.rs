@@ -33,7 +33,7 @@ impl Default for FileOptions {
             trim_blocks: true,
             lstrip_blocks: false,
             newline_sequence: "\n".to_owned(),
-            keep_trailing_newline: true,
+            keep_trailing_newline: false,
             block_start_string: "{%".to_owned(),
             block_end_string: "%}".to_owned(),
             variable_start_string: "{{".to_owned(),
@@ -104,6 +104,11 @@ impl FileOptions {
             self.override_with(key.trim(), unquoted(value.trim()))?;
         }
         Ok((body, self))
+    }
+
+    /// Sets one of `*_start_string` and `*_end_string`; says whether there is an option of that name.
+    pub fn set_delimiter(&mut self, name: &str, value: &str) -> bool {
+        name.ends_with("_string") && self.override_with(name, value).is_ok()
     }
 
     fn override_with(&mut self, key: &str, value: &str) -> R<()> {

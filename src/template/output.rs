@@ -5,6 +5,7 @@
 use minijinja::Value;
 
 use super::error::R;
+use super::marks::is_nothing;
 use super::values::text;
 
 /// The parts written so far.
@@ -21,7 +22,8 @@ impl Output {
     /// # Errors
     /// An undefined part inside a value that has to become text.
     pub(super) fn push(&mut self, value: Value) -> R<()> {
-        if value.is_none() {
+        let alone = self.joined.is_none() && self.first.is_none();
+        if value.is_none() || (is_nothing(&value) && !alone) {
             return Ok(());
         }
         if let Some(joined) = &mut self.joined {
@@ -34,7 +36,7 @@ impl Output {
         match self.first.take() {
             None => self.first = Some(value),
             Some(first) => {
-                let mut joined = text(&first)?;
+                let mut joined = if is_nothing(&first) { String::new() } else { text(&first)? };
                 joined.push_str(&text(&value)?);
                 self.joined = Some(joined);
             }

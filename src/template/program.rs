@@ -134,7 +134,7 @@ pub(super) enum Stmt {
     Group(Vec<Stmt>),
     Block(Arc<str>, Arc<Vec<Stmt>>),
     Extends(Ex),
-    Include { name: Ex, ignore_missing: bool },
+    Include { name: Ex, ignore_missing: bool, context: bool },
     Import(Ex, Target),
     FromImport(Ex, Vec<(Arc<str>, Arc<str>)>),
     Macro(Arc<MacroDef>),
@@ -189,13 +189,43 @@ pub(super) fn compile(text: &str, name: &str, mode: &Mode) -> R<Program> {
                 Mode::File(options) => options.syntax()?,
                 _ => playbook_syntax()?,
             };
-            match parse(text, name, config).map_err(syntax)? {
+            let bent;
+            let parsed = match parse(text, name, config.clone()) {
+                // In `{{ }}` of a playbook a backslash is a backslash, so `'C:\x'` is no broken escape there.
+                Err(e) if e.kind() == minijinja::ErrorKind::BadEscape && *mode == Mode::Playbook => {
+                    bent = without_escapes(text);
+                    parse(&bent, name, config)
+                }
+                other => other,
+            };
+            match parsed.map_err(syntax)? {
                 ast::Stmt::Template(t) => lower.body(&t.children),
                 other => lower.body(std::slice::from_ref(&other)),
             }
         }
     };
     Ok(Program { body, problems: lower.problems })
+}
+
+/// The text with every `\x` inside `{{ }}` as two characters that parse everywhere; their meaning is read from the text itself.
+fn without_escapes(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    let mut inside = false;
+    while let Some(c) = chars.next() {
+        match (c, chars.peek()) {
+            ('{', Some('{')) => inside = true,
+            ('}', Some('}')) => inside = false,
+            ('\\', Some(next)) if inside && next.is_ascii() && !matches!(next, '"' | '\'' | '\\') => {
+                out.push_str("\\\\");
+                chars.next();
+                continue;
+            }
+            _ => {}
+        }
+        out.push(c);
+    }
+    out
 }
 
 fn playbook_syntax() -> R<SyntaxConfig> {
@@ -285,7 +315,12 @@ impl Lower<'_> {
             }
             ast::Stmt::Extends(e) => Stmt::Extends(self.expr(&e.name)),
             ast::Stmt::Include(i) => {
-                Stmt::Include { name: self.expr(&i.name), ignore_missing: i.ignore_missing }
+                let name = self.expr(&i.name);
+                let after = self.text.get(name.span.end as usize..).unwrap_or_default().trim_start();
+                let after = after.strip_prefix("ignore missing").unwrap_or(after).trim_start();
+                // The parser reads these words and forgets them.
+                let context = !after.starts_with("without context");
+                Stmt::Include { name, ignore_missing: i.ignore_missing, context }
             }
             ast::Stmt::Macro(m) => Stmt::Macro(Arc::new(self.macro_def(m))),
             ast::Stmt::CallBlock(c) => {

@@ -15,6 +15,7 @@ use super::objects::{LoopState, Macro, Module};
 use super::output::Output;
 use super::program::{Ex, Loop, MacroDef, Program, Stmt, Target};
 use super::values::{defined, items, list, text, truth};
+use super::{Scope, SearchPath, Var};
 
 /// How a run of statements ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,24 @@ enum Flow {
     Next,
     Break,
     Continue,
+}
+
+/// The scope of `include ... without context`: folders to search, no variables.
+#[derive(Debug)]
+struct NoVariables(Arc<dyn Scope>);
+
+impl Scope for NoVariables {
+    fn get(&self, _: &str) -> Option<Var> {
+        None
+    }
+
+    fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn search(&self) -> SearchPath {
+        self.0.search()
+    }
 }
 
 /// Levels of includes, macros and recursive loops.
@@ -187,7 +206,9 @@ impl Cx {
                     "`extends` must stand at the top of a template",
                 ));
             }
-            Stmt::Include { name, ignore_missing } => self.include(name, *ignore_missing)?,
+            Stmt::Include { name, ignore_missing, context } => {
+                self.include(name, *ignore_missing, *context)?
+            }
             Stmt::Import(name, target) => {
                 let module = self.import(name)?;
                 self.assign(target, module)?;
@@ -357,7 +378,7 @@ impl Cx {
         ))
     }
 
-    fn include(&mut self, name: &Ex, ignore_missing: bool) -> R<()> {
+    fn include(&mut self, name: &Ex, ignore_missing: bool, with_context: bool) -> R<()> {
         let value = self.eval(name)?;
         let value = defined(value).map_err(|e| e.or_offset(name.span.clone()))?;
         let loaded = match self.load(&value) {
@@ -366,9 +387,20 @@ impl Cx {
         };
         let (program, context) = loaded;
         let blocks = std::mem::take(&mut self.blocks);
-        self.frames.push(Frame::default());
-        let result = self.within(context, |cx| cx.program(&program));
-        self.frames.pop();
+        let result = if with_context {
+            self.frames.push(Frame::default());
+            let result = self.within(context, |cx| cx.program(&program));
+            self.frames.pop();
+            result
+        } else {
+            let frames = std::mem::replace(&mut self.frames, vec![Frame::default()]);
+            let bare: Arc<dyn Scope> = Arc::new(NoVariables(Arc::clone(&self.scope)));
+            let scope = std::mem::replace(&mut self.scope, bare);
+            let result = self.within(context, |cx| cx.program(&program));
+            self.scope = scope;
+            self.frames = frames;
+            result
+        };
         self.blocks = blocks;
         result
     }

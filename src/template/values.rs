@@ -29,6 +29,7 @@ pub(super) fn type_name(value: &Value) -> &'static str {
         }
         ValueKind::String => "str",
         ValueKind::Bytes => "bytes",
+        ValueKind::Seq | ValueKind::Iterable if value.downcast_object_ref::<Tuple>().is_some() => "tuple",
         ValueKind::Seq | ValueKind::Iterable => "list",
         ValueKind::Map => "dict",
         _ => {

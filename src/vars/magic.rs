@@ -82,6 +82,8 @@ fn value(scope: &TaskScope, name: &str) -> Option<Value> {
         "role_name" => Value::from(&*role?.name),
         "ansible_role_name" => Value::from(&*role?.full_name),
         "role_path" => Value::from(role?.path.display().to_string()),
+        // Undefined, as in Ansible, for a role that no other role includes.
+        "ansible_parent_role_names" | "ansible_parent_role_paths" if role?.parents.is_empty() => return None,
         "ansible_parent_role_names" => role?.parents.iter().map(|(name, _)| Value::from(&**name)).collect(),
         "ansible_parent_role_paths" => {
             role?.parents.iter().map(|(_, path)| Value::from(path.display().to_string())).collect()

@@ -124,8 +124,11 @@ impl Store {
     }
 
     /// Replaces the inventory (`meta: refresh_inventory`); what is known of hosts stays.
-    pub fn replace_inventory(&self, new: Inventory) {
-        self.change(|inventory| *inventory = new);
+    pub fn replace_inventory(&self, mut new: Inventory) {
+        self.change(|inventory| {
+            new.keep_added(inventory);
+            *inventory = new;
+        });
     }
 
     /// Reads `group_vars/` and `host_vars/` beside another playbook.

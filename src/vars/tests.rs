@@ -7,7 +7,7 @@ use super::connection::{Given, resolve};
 use super::secrets::{Masks, Secret};
 use super::vault::{Vault, VaultError};
 use super::*;
-use crate::inventory::{NewHost, Pattern, Request, load};
+use crate::inventory::{NewHost, Pattern, Plugins, Request, load};
 use crate::source::{Diagnostics, SourceId, Sources, Yaml};
 use crate::template::{Scope, SearchPath, Value, Var};
 
@@ -55,7 +55,7 @@ fn store_with(files: &[(&str, &str)], extra: Table, lazy: Lazy) -> Arc<Store> {
         directory: folder.path(),
         playbook_dir: Some(&folder.path().join("play")),
         vault: &vault,
-        plugins: &|_, _, _| None,
+        plugins: Plugins::default(),
     };
     let inventory = load(&request, &sources, &mut found);
     assert!(found.list.is_empty(), "{found:?}");

@@ -40,14 +40,24 @@ pub(crate) struct Emulator {
     pub(crate) folder: tempfile::TempDir,
 }
 
+/// As scripts/emulator.sh has it.
+fn folder() -> PathBuf {
+    if let Some(given) = std::env::var_os("DCOS_PLAY_EMULATOR") {
+        return given.into();
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
+    cache.unwrap_or_else(home).join("dcos-play/emulator")
+}
+
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Emulator {
-    /// Starts both; `DCOS_PLAY_MOTO_SERVER` says where moto's server is, else PATH.
+    /// Starts both, with the moto that `make emulator` installs.
     pub(crate) fn start() -> Self {
-        let program = std::env::var("DCOS_PLAY_MOTO_SERVER").unwrap_or_else(|_| "moto_server".to_owned());
+        let program = folder().join("bin/moto_server");
         let port = free_port();
         let moto = Command::new(&program)
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
@@ -58,7 +68,9 @@ impl Emulator {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap_or_else(|e| panic!("no emulator `{program}`: {e}; `make test` installs it"));
+            .unwrap_or_else(|e| {
+                panic!("no emulator {}: {e}; `make emulator` installs it", program.display())
+            });
         let direct = format!("http://127.0.0.1:{port}");
         let began = Instant::now();
         while ureq::get(format!("{direct}/moto-api/data.json")).call().is_err() {

@@ -7,6 +7,7 @@ mod disk;
 mod drawing;
 mod failures;
 mod help;
+mod masters;
 mod pace;
 mod running;
 mod secrets;

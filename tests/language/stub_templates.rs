@@ -46,6 +46,10 @@ impl TemplateCheck for Stub {
         Ok(refs)
     }
 
+    fn file(&self, text: &str, _: &[(String, String)]) -> Result<Refs, TemplateFault> {
+        self.text(text)
+    }
+
     fn expression(&self, text: &str) -> Result<Refs, TemplateFault> {
         let mut refs = Refs::default();
         expression(text, 0, &mut refs)?;

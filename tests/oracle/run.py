@@ -318,15 +318,22 @@ def table(outcomes, rules):
 
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--bin", required=True, type=Path, help="the dcos-play to compare")
+    options.add_argument("--prepare", action="store_true", help="install Ansible if it is missing, and nothing else")
+    options.add_argument("--bin", type=Path, help="the dcos-play to compare")
     options.add_argument("--table", type=Path, help="write the table to this file")
     options.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 2)
     options.add_argument("-v", "--verbose", action="store_true", help="also show what the programs said")
+    options.add_argument("--every", type=int, default=1, help="take every Nth case of each file only")
     options.add_argument("only", nargs="*", help="cases whose name contains one of these")
     chosen = options.parse_args()
-    binary = chosen.bin.resolve()
     python, rules = venv(), wanted()
+    if chosen.prepare:
+        return
+    if not chosen.bin:
+        options.error("--bin is needed: which dcos-play?")
+    binary = chosen.bin.resolve()
     picked = [c for c in cases() if not chosen.only or any(o in c["name"] for o in chosen.only)]
+    picked = [c for n, c in enumerate(picked) if n % chosen.every == 0]
     names = [c["name"] for c in picked]
     twice = {n for n in names if names.count(n) > 1}
     if twice:

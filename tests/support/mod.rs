@@ -39,6 +39,11 @@ impl Project {
         self.folder.path().join(name)
     }
 
+    /// The home of whoever runs the binary here.
+    pub fn home(&self) -> PathBuf {
+        self.home.path().to_owned()
+    }
+
     /// What a file of the project holds.
     pub fn read(&self, name: &str) -> String {
         fs_err::read_to_string(self.path(name)).expect("a file")

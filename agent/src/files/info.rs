@@ -33,7 +33,8 @@ pub fn path_info(path: &Path) -> Map<String, Value> {
     info.insert("gid".to_owned(), meta.gid().into());
     info.insert("owner".to_owned(), owner(&meta).into());
     info.insert("group".to_owned(), group(&meta).into());
-    info.insert("mode".to_owned(), mode::octal(meta.mode()).into());
+    // Ansible puts a zero in front of three digits or more here, while `stat` fills up to four.
+    info.insert("mode".to_owned(), format!("0{:03o}", meta.mode() & 0o7777).into());
     info.insert("size".to_owned(), meta.len().into());
     if let Some(context) = selinux::enabled().then(|| selinux::get(path)).flatten() {
         info.insert("secontext".to_owned(), context.into());
@@ -79,6 +80,9 @@ pub fn stat_keys(path: &Path, meta: &Metadata) -> Map<String, Value> {
         "size": meta.len(),
         "inode": meta.ino(),
         "dev": meta.dev(),
+        "device_type": meta.rdev(),
+        "blocks": meta.blocks(),
+        "block_size": meta.blksize(),
         "nlink": meta.nlink(),
         "atime": time(meta.atime(), meta.atime_nsec()),
         "mtime": time(meta.mtime(), meta.mtime_nsec()),

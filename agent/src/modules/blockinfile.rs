@@ -86,6 +86,7 @@ impl Module for BlockInFile {
         let new = edited(args, present, &old)?;
         let msg = match (present, &before.content) {
             (false, _) => "Block removed",
+            (true, Some(_)) if args.block.is_empty() => "Block removed",
             (true, None) => "File created",
             (true, _) => "Block inserted",
         };

@@ -87,7 +87,7 @@ impl Module for Command {
         if argv.is_empty() {
             return Err(Fault::new("no command given").with("rc", 256));
         }
-        inspect(args, Ready { argv, shown })
+        inspect(args, Ready { argv, shown }, host)
     }
 
     fn apply(args: &Args, ready: Ready, host: &Host<'_>) -> Result<Outcome, Fault> {
@@ -110,14 +110,14 @@ impl Module for Shell {
     type Args = Args;
     type Change = Ready;
 
-    fn inspect(args: &Args, _: &Host<'_>) -> Result<Inspection<Ready>, Fault> {
+    fn inspect(args: &Args, host: &Host<'_>) -> Result<Inspection<Ready>, Fault> {
         let text = args.cmd.as_deref().unwrap_or_default();
         if text.trim().is_empty() {
             return Err(Fault::new("no command given").with("rc", 256));
         }
         let shell = args.executable.clone().unwrap_or_else(|| "/bin/sh".to_owned());
         let argv = vec![shell, "-c".to_owned(), text.to_owned()];
-        inspect(args, Ready { argv, shown: text.into() })
+        inspect(args, Ready { argv, shown: text.into() }, host)
     }
 
     fn apply(args: &Args, ready: Ready, host: &Host<'_>) -> Result<Outcome, Fault> {
@@ -125,7 +125,7 @@ impl Module for Shell {
     }
 }
 
-fn inspect(args: &Args, ready: Ready) -> Result<Inspection<Ready>, Fault> {
+fn inspect(args: &Args, ready: Ready, host: &Host<'_>) -> Result<Inspection<Ready>, Fault> {
     let base = args.chdir.as_deref().map_or_else(|| PathBuf::from("."), PathBuf::from);
     if let Some(dir) = &args.chdir
         && let Err(e) = std::fs::read_dir(dir)
@@ -133,6 +133,7 @@ fn inspect(args: &Args, ready: Ready) -> Result<Inspection<Ready>, Fault> {
     {
         return Err(Fault::io("change directory to", dir, &e));
     }
+    let did = if host.check { "Would not" } else { "Did not" };
     let skipped = |path: &str, word: &str| {
         Inspection::Same(
             Outcome::same()
@@ -140,7 +141,7 @@ fn inspect(args: &Args, ready: Ready) -> Result<Inspection<Ready>, Fault> {
                 .with("rc", 0)
                 .with("stdout", format!("skipped, since {path} {word}"))
                 .with("stderr", "")
-                .with("msg", format!("Did not run command since '{path}' {word}")),
+                .with("msg", format!("{did} run command since '{path}' {word}")),
         )
     };
     let exists = |path: &str, base: &Path| !glob(path, base).is_empty();
@@ -189,6 +190,10 @@ fn apply(args: &Args, ready: Ready, host: &Host<'_>) -> Result<Outcome, Fault> {
     values.insert("start".to_owned(), times::stamp(start).into());
     values.insert("end".to_owned(), times::stamp(end).into());
     let finished = finished.map_err(|mut fault| {
+        if let Some(Value::Array(shown)) = values.get("cmd") {
+            let line = shown.iter().filter_map(Value::as_str).map(words::quote).collect::<Vec<_>>().join(" ");
+            values.insert("cmd".to_owned(), line.into());
+        }
         // What the runner knows of a command that never ended belongs into the result, under the user's own words.
         for (name, value) in std::mem::take(&mut values) {
             fault.values.insert(name, value);

@@ -114,7 +114,7 @@ impl Module for Copy {
     type Change = Change;
 
     fn inspect(args: &Args, host: &Host<'_>) -> Result<Inspection<Change>, Fault> {
-        let plan = Plan { args, host, acts: Vec::new(), diff: Vec::new() };
+        let plan = Plan { args, host, acts: Vec::new(), diff: Vec::new(), same: false };
         let source = args.src.as_deref().filter(|_| args.remote_src).map(Path::new);
         if let Some(source) = source {
             let meta = fs::metadata(source)
@@ -166,6 +166,8 @@ struct Plan<'a> {
     host: &'a Host<'a>,
     acts: Vec<Act>,
     diff: Vec<Value>,
+    /// The one file has the content already.
+    same: bool,
 }
 
 impl Plan<'_> {
@@ -232,7 +234,12 @@ impl Plan<'_> {
             dest = real_path(&dest);
         }
         self.one(&dest, source, &sum)?;
-        self.finish(values(&dest), dest)
+        let mut values = values(&dest);
+        if self.same && !args.remote_src {
+            // Ansible leaves the attributes to `file` then, whose results have this name.
+            values.insert("path".to_owned(), dest.display().to_string().into());
+        }
+        self.finish(values, dest)
     }
 
     /// Plans one file.
@@ -246,6 +253,7 @@ impl Plan<'_> {
             && checksum::of_file("sha1", dest).is_ok_and(|there| there == sum);
         let attributes = self.attributes_of(source.as_ref())?;
         if same {
+            self.same = true;
             let change = attributes.plan(dest, false, self.host)?;
             if !change.is_empty() {
                 self.diff.push(change.diff(dest));

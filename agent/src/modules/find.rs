@@ -220,8 +220,13 @@ impl Walk<'_> {
             }
             let Ok(link) = fs::symlink_metadata(&path) else { continue };
             let meta = if self.args.follow { fs::metadata(&path).unwrap_or(link) } else { link };
-            if self.args.recurse && meta.is_dir() && self.args.depth.is_none_or(|limit| depth < limit) {
-                below.push(path.clone());
+            if self.args.recurse && meta.is_dir() {
+                if self.args.depth.is_none_or(|limit| depth < limit) {
+                    below.push(path.clone());
+                } else {
+                    // Ansible counts what it then doesn't look at.
+                    self.examined += fs::read_dir(&path).map_or(0, Iterator::count);
+                }
             }
             if self.fits(&path, &name, &meta) {
                 self.add(&path, &meta);

@@ -45,6 +45,7 @@ impl Module for Getent {
         argv.extend(args.key.clone());
         let answer = run(host, &argv)?;
         let name = format!("getent_{}", args.database);
+        let mut missing = false;
         let entries = match answer.rc {
             0 => entries(&args.database, args.split.as_deref(), &answer.out),
             1 => return Err(fault(format!("this host has no database `{}`", args.database))),
@@ -53,6 +54,7 @@ impl Module for Getent {
                 if args.fail_key.unwrap_or(true) {
                     return Err(fault(format!("database `{}` has no `{key}`", args.database)));
                 }
+                missing = true;
                 json!({ key: null })
             }
             3 => {
@@ -63,7 +65,11 @@ impl Module for Getent {
             }
             _ => return Err(answer.to_fault("getent failed")),
         };
-        Ok(Inspection::Same(outcome(false, json!({"ansible_facts": { name: entries }}))))
+        let mut found = outcome(false, json!({"ansible_facts": { name: entries }}));
+        if missing {
+            found = found.with("msg", "One or more supplied key could not be found in the database.");
+        }
+        Ok(Inspection::Same(found))
     }
 
     fn apply(_: &Args, change: Infallible, _: &Host<'_>) -> Result<Outcome, Fault> {

@@ -82,6 +82,22 @@ pub(super) struct Answer {
     body: ureq::Body,
 }
 
+/// `file://`: a file of this host, answered as a server would.
+fn local(url: &str, path: &str) -> Result<Answer, Fault> {
+    let file = std::fs::File::open(path).map_err(|e| Fault::io("read", path, &e))?;
+    let mut headers = http::HeaderMap::new();
+    if let Ok(meta) = file.metadata() {
+        headers.insert(http::header::CONTENT_LENGTH, meta.len().into());
+    }
+    Ok(Answer {
+        status: 200,
+        reason: "OK".to_owned(),
+        url: url.to_owned(),
+        headers,
+        body: ureq::Body::builder().reader(file),
+    })
+}
+
 impl Answer {
     /// A header's value.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
@@ -112,6 +128,9 @@ impl HttpArgs {
     pub(super) fn ask(&self, asked: &Asked<'_>, host: &Host<'_>) -> Result<Answer, Fault> {
         if self.use_gssapi {
             return Err(Fault::new("`use_gssapi` is not supported"));
+        }
+        if let Some(path) = self.url.strip_prefix("file://") {
+            return local(&self.url, path.strip_prefix("localhost").unwrap_or(path));
         }
         let uri: Uri =
             self.url.parse().map_err(|e| Fault::new(format!("`{}` is not a URL: {e}", self.url)))?;

@@ -84,7 +84,7 @@ impl Module for Replace {
         }
         new.extend_from_slice(&old[done..]);
         let msg = format!("{count} replacements made");
-        edit::inspect(before, Some(new), &msg, Outcome::same(), &args.how(), host)
+        edit::inspect(before, Some(new), &msg, Outcome::same().with("rc", 0), &args.how(), host)
     }
 
     fn apply(args: &Args, edit: Edit, host: &Host<'_>) -> Result<Outcome, Fault> {

@@ -40,9 +40,7 @@ pub struct FetchArgs {
 fn open(src: &str) -> Result<(File, u64), Fault> {
     let path = Path::new(src);
     let fault = |e: std::io::Error| match e.kind() {
-        std::io::ErrorKind::NotFound => {
-            Fault::new(format!("file not found: {src}")).with("file_not_found", true)
-        }
+        std::io::ErrorKind::NotFound => Fault::new(format!("file not found: {src}")),
         std::io::ErrorKind::PermissionDenied => Fault::new(format!("file is not readable: {src}")),
         _ => Fault::io("read", path, &e),
     };

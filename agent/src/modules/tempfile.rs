@@ -66,7 +66,7 @@ impl Module for Tempfile {
 }
 
 /// Eight letters that nobody can guess: the standard hasher is seeded by the system.
-fn letters() -> String {
+pub(super) fn letters() -> String {
     let mut bits = std::hash::RandomState::new().build_hasher().finish();
     let alphabet = b"abcdefghijklmnopqrstuvwxyz0123456789_";
     std::iter::repeat_with(|| {

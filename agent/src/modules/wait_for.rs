@@ -4,6 +4,7 @@
 
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -343,7 +344,12 @@ fn result(args: &Args, found: Captured, start: Instant) -> Outcome {
         "state": state, "port": args.port, "search_regex": args.search_regex, "path": args.path,
         "elapsed": start.elapsed().as_secs(), "match_groups": groups, "match_groupdict": named,
     });
-    outcome(false, values)
+    let mut outcome = outcome(false, values);
+    if let Some(path) = &args.path {
+        // As with every result of Ansible's that has a `path`.
+        outcome.values.extend(crate::files::info::path_info(Path::new(path)));
+    }
+    outcome
 }
 
 #[cfg(test)]

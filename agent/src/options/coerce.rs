@@ -263,7 +263,8 @@ fn symbolic(source: &str) -> bool {
     })
 }
 
-fn bytes(value: &Value) -> Option<u64> {
+/// A number of bytes as it is written: `10M`, `1G` or a number.
+pub(crate) fn bytes(value: &Value) -> Option<u64> {
     let source = match value {
         Value::Number(n) => return n.as_u64(),
         Value::String(s) => s.trim(),

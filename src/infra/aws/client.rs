@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls;
@@ -78,7 +80,7 @@ impl Clients {
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
             .build_https();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
+            .http_client(http.clone())
             .retry_config(retries(std::env::var("AWS_MAX_ATTEMPTS").ok().as_deref()))
             .timeout_config(
                 TimeoutConfig::builder()
@@ -90,7 +92,13 @@ impl Clients {
             loader = loader.region(Region::new(region.clone()));
         }
         if let Some(profile) = &access.profile {
-            loader = loader.profile_name(profile);
+            // The usual chain would look into the environment first: a profile that somebody named must not lose to a key
+            // that happens to stand there.
+            let around = ProviderConfig::default()
+                .with_http_client(http)
+                .with_region(access.region.clone().map(Region::new));
+            let named = ProfileFileCredentialsProvider::builder().configure(&around).profile_name(profile);
+            loader = loader.profile_name(profile).credentials_provider(named.build());
         }
         if let Some(url) = &access.endpoint_url {
             loader = loader.endpoint_url(url);

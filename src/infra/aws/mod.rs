@@ -14,6 +14,8 @@ mod ec2_vpc_route_table;
 mod ec2_vpc_subnet;
 mod elb_classic_lb;
 mod iam_role;
+pub mod inventory;
+mod inventory_document;
 mod s3_bucket;
 mod tags;
 mod waiting;

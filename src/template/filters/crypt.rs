@@ -4,7 +4,7 @@
 
 use sha2::{Digest, Sha256, Sha512};
 
-use super::math::random_below;
+use super::math::Dice;
 
 const ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -30,7 +30,7 @@ pub(in crate::template) fn crypt(
     };
     let salt = match salt {
         Some(salt) => salt.chars().take(longest).collect::<String>(),
-        None => (0..longest).map(|_| ALPHABET[random_below(64, None) as usize] as char).collect(),
+        None => (0..longest).map(|_| ALPHABET[Dice::System.below(64)] as char).collect(),
     };
     if !salt.bytes().all(|b| ALPHABET.contains(&b)) {
         return Err("the salt may only have letters, digits, `.` and `/`".to_owned());

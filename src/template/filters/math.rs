@@ -3,13 +3,16 @@
 use std::hash::{BuildHasher as _, Hasher as _};
 
 use minijinja::Value;
+use minijinja::value::ValueKind;
+
+use super::python_random::{PythonRandom, Seed};
 
 use crate::template::error::R;
 use crate::template::eval::Cx;
 use crate::template::operators::binary;
 use crate::template::program::Binary;
 use crate::template::registry::{Args, Row};
-use crate::template::values::{as_float, as_int, int, is_list, items, list};
+use crate::template::values::{as_float, as_int, int, is_list, items, list, text};
 
 pub(super) const TABLE: &[Row] = &[
     Row("abs", "x", abs),
@@ -88,38 +91,57 @@ fn root(_: &mut Cx, a: &Args) -> R<Value> {
     }))
 }
 
-/// A number below `limit`; the same for the same seed.
-pub(in crate::template) fn random_below(limit: u64, seed: Option<&str>) -> u64 {
-    let random = match seed {
-        Some(seed) => {
-            use sha2::Digest as _;
-            let digest = sha2::Sha256::digest(seed.as_bytes());
-            u64::from_be_bytes([
-                digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7],
-            ])
-        }
-        None => {
-            // Passwords are made from this, so it is the system's generator, by way of a random UUID.
-            let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
-            let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
-            hasher.write_u64(high);
-            hasher.write_u64(low);
-            hasher.finish() ^ high ^ low.rotate_left(17)
-        }
+/// Where random numbers come from.
+pub(in crate::template) enum Dice {
+    System,
+    Seeded(Box<PythonRandom>),
+}
+
+impl Dice {
+    pub(in crate::template) fn new(seed: Option<&Seed>) -> Self {
+        seed.map_or(Self::System, |seed| Self::Seeded(Box::new(PythonRandom::new(seed))))
+    }
+
+    /// A number below `limit`; 0 when there is none.
+    pub(in crate::template) fn below(&mut self, limit: usize) -> usize {
+        let limit = limit as u64;
+        let drawn = match self {
+            Self::Seeded(random) => random.below(limit),
+            Self::System if limit == 0 => 0,
+            Self::System => {
+                // Passwords are made from this, so it is the system's generator, by way of a random UUID.
+                let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+                let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
+                hasher.write_u64(high);
+                hasher.write_u64(low);
+                // A 64-bit number leaves no bias that matters for these limits.
+                (hasher.finish() ^ high ^ low.rotate_left(17)) % limit
+            }
+        };
+        usize::try_from(drawn).unwrap_or(usize::MAX)
+    }
+}
+
+fn dice(a: &Args, at: usize) -> R<Dice> {
+    let seed = match a.some(at) {
+        None => None,
+        Some(value) => Some(match as_int(value).filter(|_| value.kind() != ValueKind::String) {
+            Some(number) => Seed::Int(number),
+            None => Seed::Text(text(value)?),
+        }),
     };
-    // A 64-bit number leaves no bias that matters for these limits.
-    if limit == 0 { 0 } else { random % limit }
+    Ok(Dice::new(seed.as_ref()))
 }
 
 fn random(_: &mut Cx, a: &Args) -> R<Value> {
-    let seed = a.optional_text(3)?;
+    let mut dice = dice(a, 3)?;
     let value = a.value()?;
-    if is_list(value) {
+    if is_list(value) || value.kind() == ValueKind::String {
         let all = items(value)?;
         if all.is_empty() {
             return Err(a.refuse("the list is empty"));
         }
-        return Ok(all[random_below(all.len() as u64, seed.as_deref()) as usize].clone());
+        return Ok(all[dice.below(all.len())].clone());
     }
     let Some(end) = as_int(value) else { return Err(a.wrong(0, "a list or an integer", value)) };
     let start = a.int_or(1, 0)?;
@@ -128,16 +150,15 @@ fn random(_: &mut Cx, a: &Args) -> R<Value> {
         return Err(a.refuse(format!("there is no number from {start} below {end} by steps of {step}")));
     }
     let count = (end - start + step - 1) / step;
-    let picked = random_below(u64::try_from(count).unwrap_or(u64::MAX), seed.as_deref());
-    Ok(int(start + i128::from(picked) * step))
+    let picked = dice.below(usize::try_from(count).unwrap_or(usize::MAX));
+    Ok(int(start + picked as i128 * step))
 }
 
 fn shuffle(_: &mut Cx, a: &Args) -> R<Value> {
-    let seed = a.optional_text(1)?;
+    let mut dice = dice(a, 1)?;
     let mut all = items(a.value()?)?;
     for at in (1..all.len()).rev() {
-        let seed = seed.as_ref().map(|s| format!("{s}/{at}"));
-        let other = random_below(at as u64 + 1, seed.as_deref()) as usize;
+        let other = dice.below(at + 1);
         all.swap(at, other);
     }
     Ok(list(all))

@@ -14,6 +14,7 @@ mod mappings;
 mod math;
 mod net;
 mod paths;
+mod python_random;
 mod regex;
 mod text;
 mod time;
@@ -25,8 +26,9 @@ pub(super) use collections::{attribute_path, cartesian};
 pub(super) use crypt::crypt;
 pub(super) use json::compact as json_text;
 pub(super) use mappings::subelement_pairs;
-pub(super) use math::{percent_format, random_below};
+pub(super) use math::{Dice, percent_format};
 pub(super) use paths::{environment, glob, home_expanded};
+pub(super) use python_random::Seed;
 pub(super) use regex::{Flags as RegexFlags, compile as compile_regex};
 pub(super) use time::{datetime_has, datetime_method, datetime_value, format_time, is_datetime, subtract};
 

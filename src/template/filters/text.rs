@@ -346,7 +346,47 @@ fn striptags(_: &mut Cx, a: &Args) -> R<Value> {
             _ => {}
         }
     }
-    Ok(Value::from(out.split_whitespace().collect::<Vec<_>>().join(" ")))
+    let out = out.split_whitespace().collect::<Vec<_>>().join(" ");
+    Ok(Value::from(unescaped(&out)))
+}
+
+/// HTML's character references as characters: numbers, and the names that escaping makes.
+fn unescaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('&') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let found = rest.split_once(';').and_then(|(name, after)| {
+            let name = &name[1..];
+            let number = |digits: &str, base| u32::from_str_radix(digits, base).ok().and_then(char::from_u32);
+            let c = match name {
+                "amp" => Some('&'),
+                "lt" => Some('<'),
+                "gt" => Some('>'),
+                "quot" => Some('"'),
+                "apos" => Some('\''),
+                "nbsp" => Some('\u{a0}'),
+                _ => name.strip_prefix('#').and_then(|n| match n.strip_prefix(['x', 'X']) {
+                    Some(hex) => number(hex, 16),
+                    None => number(n, 10),
+                }),
+            };
+            c.map(|c| (c, after))
+        });
+        match found {
+            Some((c, after)) => {
+                out.push(c);
+                rest = after;
+            }
+            None => {
+                out.push('&');
+                rest = &rest[1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 fn xmlattr(_: &mut Cx, a: &Args) -> R<Value> {

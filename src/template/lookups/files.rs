@@ -10,7 +10,7 @@ use crate::template::FileOptions;
 use crate::template::containers::Map;
 use crate::template::error::R;
 use crate::template::eval::Cx;
-use crate::template::filters::{glob, random_below};
+use crate::template::filters::{Dice, Seed, glob};
 use crate::template::values::{is_list, is_map, item, items, map, pairs, text};
 
 fn read(call: &Call, path: &Path) -> R<String> {
@@ -29,7 +29,7 @@ fn located(cx: &Cx, call: &Call, kind: &str, name: &str) -> R<PathBuf> {
 }
 
 pub(super) fn file(cx: &mut Cx, call: &Call) -> R<Vec<Value>> {
-    let (left, right) = (call.flag("lstrip", false)?, call.flag("rstrip", true)?);
+    let (left, right) = (call.flag("lstrip", false)?, call.flag("rstrip", call.name == "file")?);
     let mut out = Vec::new();
     for term in &call.terms {
         let path = located(cx, call, "files", &text(term)?)?;
@@ -331,20 +331,15 @@ pub(super) fn password(cx: &mut Cx, call: &Call) -> R<Vec<Value>> {
                 if alphabet.is_empty() {
                     return Err(call.fail("`chars` is empty"));
                 }
-                let made: String = (0..length)
-                    .map(|n| {
-                        let seed = seed.as_ref().map(|s| format!("{s}/{n}"));
-                        alphabet[random_below(alphabet.len() as u64, seed.as_deref()) as usize]
-                    })
-                    .collect();
+                let mut dice = Dice::new(seed.clone().map(Seed::Text).as_ref());
+                let made: String = (0..length).map(|_| alphabet[dice.below(alphabet.len())]).collect();
                 (made, None)
             }
         };
         let fresh_salt = encrypt.is_some() && salt.is_none();
         if fresh_salt {
             let letters: Vec<char> = format!("{LETTERS}{DIGITS}./").chars().collect();
-            salt =
-                Some((0..16).map(|_| letters[random_below(letters.len() as u64, None) as usize]).collect());
+            salt = Some((0..16).map(|_| letters[Dice::System.below(letters.len())]).collect());
         }
         if keep && (stored.as_deref().is_none_or(|s| s.trim_end().is_empty()) || fresh_salt) {
             let content = match &salt {

@@ -6,7 +6,7 @@ use super::Call;
 use crate::template::containers::Map;
 use crate::template::error::R;
 use crate::template::eval::Cx;
-use crate::template::filters::{cartesian, percent_format, random_below, subelement_pairs};
+use crate::template::filters::{Dice, cartesian, percent_format, subelement_pairs};
 use crate::template::values::{int, is_list, is_map, items, list, map, pairs, text};
 
 /// True for lookups to which a list is one term.
@@ -231,6 +231,6 @@ pub(super) fn random_choice(_: &mut Cx, call: &Call) -> R<Vec<Value>> {
     if call.terms.is_empty() {
         return Ok(Vec::new());
     }
-    let at = random_below(call.terms.len() as u64, None) as usize;
+    let at = Dice::System.below(call.terms.len());
     Ok(vec![call.terms[at].clone()])
 }

@@ -130,10 +130,10 @@ pub(super) fn call(cx: &mut Cx, a: &Args, query: bool) -> R<Value> {
     joined(found)
 }
 
-/// A single result keeps its type, several texts are joined by commas.
+/// A single result keeps its type, several texts are joined by commas, none is an empty list.
 fn joined(mut found: Vec<Value>) -> R<Value> {
     match found.len() {
-        0 => Ok(Value::from("")),
+        0 => Ok(list(found)),
         1 => Ok(found.remove(0)),
         _ if found.iter().all(|v| v.as_str().is_some()) => {
             Ok(Value::from(found.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")))
