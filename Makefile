@@ -25,8 +25,8 @@ demo: ## Build, boot seven hosts on this machine and make a DC/OS cluster of the
 lab-down: ## End the demo's hosts; nothing of them stays but the cached image
 	@scripts/lab-down.sh
 
-build: ## Build ./dcos-play
-	@cargo build --locked --bin dcos-play
+build: ## Build ./dcos-play; FEATURES=aws for AWS too (minutes, the first time)
+	@cargo build --locked --bin dcos-play $(if $(FEATURES),--features $(FEATURES))
 	@ln -sfn "$(abspath $(CARGO_TARGET_DIR))/debug/dcos-play" dcos-play
 
 setup: ## Install what `demo`, `test`, `lint` and `bench` need and this machine lacks

@@ -6,6 +6,8 @@ pub const FINE: u8 = 0;
 pub const ERROR: u8 = 1;
 /// At least one host failed.
 pub const HOSTS_FAILED: u8 = 2;
+/// `plan`: infrastructure would change.
+pub const CHANGES: u8 = 3;
 /// No host failed, but at least one could not be reached.
 pub const UNREACHABLE: u8 = 4;
 /// The playbook, the inventory or the command line is wrong; no host was contacted, unless a play could not start.

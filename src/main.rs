@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::FromArgMatches as _;
 use dcos_play::cli::{
-    self, Arguments, Command, Trouble, graph, inventory, lab, lint, masters, plan, report, run, simulate, ssh,
+    self, Arguments, Command, Trouble, destroy, graph, inventory, lab, lint, masters, plan, report, run,
+    simulate, ssh,
 };
 use dcos_play::connection::answer_askpass;
 use dcos_play::exit;
@@ -41,6 +42,7 @@ fn dispatch(command: &Command) -> Result<u8, Trouble> {
         Command::Lint(args) => lint::run(args, &mut stdout()),
         Command::Report(args) => report::run(args, &mut stdout()),
         Command::Plan(args) => plan::run(args, &mut stdout()),
+        Command::Destroy(args) => destroy::run(args, &mut stdout()),
         Command::Graph(args) => graph::run(args, &mut stdout()),
         Command::Inventory(args) => inventory::run(args, &mut stdout()),
         Command::Lab(args) => lab::run(args, &mut stdout()).map_err(Trouble::from),

@@ -36,6 +36,7 @@ mod gather_facts;
 mod group_by;
 mod include_vars;
 mod include_vars_files;
+mod infrastructure;
 mod local_files;
 mod pause;
 mod raw;
@@ -114,6 +115,10 @@ pub struct Context<'a> {
     /// Where people can answer a `pause`; `None` without a terminal.
     pub console: Option<&'a dyn Console>,
     pub clock: &'a dyn Clock,
+    /// `--allow-replace` was given.
+    pub allow_replace: bool,
+    /// `--replace`: objects of infrastructure plays that are made anew.
+    pub replace: &'a [String],
 }
 
 /// What an action ends with.
@@ -213,6 +218,9 @@ pub trait Remote: Send + Sync {
     /// Tells people what the host is waiting for.
     fn busy(&self, what: &str);
 
+    /// Tells people that a part of the step is done, as an item of a loop is told.
+    fn item(&self, _label: &str, _changed: bool, _result: Map<String, Json>) {}
+
     /// Tells people that the host came back with another boot id.
     fn rebooted(&self, before: &str, after: &str, took: Duration);
 }
@@ -229,6 +237,7 @@ static ACTIONS: &[&dyn Action] = &[
     &gather_facts::GatherFacts,
     &group_by::GroupBy,
     &include_vars::IncludeVars,
+    &infrastructure::Infrastructure,
     &pause::Pause,
     &raw::Raw,
     &reboot::Reboot,

@@ -458,6 +458,8 @@ impl Stage {
             vault: self.vault.clone(),
             console: self.console.then_some(&self.shared),
             clock: &self.clock,
+            allow_replace: false,
+            replace: &[],
         };
         action.run(&context, args).await
     }

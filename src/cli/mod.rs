@@ -5,8 +5,10 @@
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub mod common;
+pub mod destroy;
 mod ensembles;
 pub mod graph;
+mod infrastructure;
 pub mod inventory;
 pub mod lab;
 pub mod lint;
@@ -39,6 +41,8 @@ pub enum Command {
     Lint(lint::LintArgs),
     /// Show what would run, in which order, and why something waits
     Plan(plan::PlanArgs),
+    /// Delete what the infrastructure plays of playbooks own
+    Destroy(destroy::DestroyArgs),
     /// Write the page that shows a run: report.html
     Report(report::ReportArgs),
     /// Draw what waits for what
@@ -65,14 +69,26 @@ be written, 130 the user stopped it, 1 anything else.";
 /// And of those that only look.
 const LOOK_ENDS: &str = "\
 Exit status: 0 fine, 5 the playbook, the inventory or the command line is wrong, 1 anything else.";
+/// And of `plan`, which says whether infrastructure would change.
+const PLAN_ENDS: &str = "\
+Exit status: 0 fine, 3 infrastructure would change, 5 the playbook, the inventory or the command line is
+wrong, 1 anything else.";
+/// And of `destroy`.
+const DESTROY_ENDS: &str = "\
+Exit status: 0 nothing is left (or nothing was to be deleted), 2 something is left, 5 the playbook, the
+inventory or the command line is wrong, 1 anything else.";
 
 /// The command line, with the exit statuses at the end of every help.
 #[must_use]
 pub fn command() -> clap::Command {
     fn with_exits(command: clap::Command, above: Option<&str>) -> clap::Command {
         let name = above.unwrap_or(command.get_name()).to_owned();
-        let text =
-            if matches!(name.as_str(), "run" | "simulate" | "dcos-play") { RUN_ENDS } else { LOOK_ENDS };
+        let text = match name.as_str() {
+            "run" | "simulate" | "dcos-play" => RUN_ENDS,
+            "plan" => PLAN_ENDS,
+            "destroy" => DESTROY_ENDS,
+            _ => LOOK_ENDS,
+        };
         let below = (name != "dcos-play").then_some(name);
         command.after_help(text).mut_subcommands(|c| with_exits(c, below.as_deref()))
     }

@@ -8,6 +8,7 @@ use petgraph::visit::EdgeRef as _;
 
 use super::Trouble;
 use super::common::{InventoryFlags, VariableFlags};
+use super::infrastructure;
 use super::setup::{self, Wanted};
 use crate::plan::{NodeKind, Reason};
 use crate::vars::RunInfo;
@@ -22,6 +23,9 @@ pub struct PlanArgs {
     pub inventory: InventoryFlags,
     #[command(flatten)]
     pub variables: VariableFlags,
+    /// Plan to make this object of an infrastructure play anew (`masters[1]`); repeatable
+    #[arg(long, value_name = "NAME")]
+    pub replace: Vec<String>,
     /// Show every barrier with its reason and place
     #[arg(long)]
     pub explain: bool,
@@ -100,5 +104,19 @@ pub fn run(args: &PlanArgs, out: &mut dyn Write) -> Result<u8, Trouble> {
         }
     }
     writeln!(out, "plan {}", &plan.digest[..16])?;
-    Ok(crate::exit::FINE)
+    let parts = infrastructure::parts(&ready)?;
+    if parts.is_empty() {
+        return Ok(crate::exit::FINE);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut status = crate::exit::FINE;
+    for part in &parts {
+        let plan = runtime.block_on(part.plan(&ready, &args.replace))?;
+        writeln!(out, "\n{} (`{}`)", part.play.name, part.site.owner)?;
+        write!(out, "{}", plan.show())?;
+        if !plan.is_empty() {
+            status = crate::exit::CHANGES;
+        }
+    }
+    Ok(status)
 }

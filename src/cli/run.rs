@@ -92,6 +92,12 @@ pub struct RunArgs {
     /// Forget facts of earlier runs: with --resume they are gathered again
     #[arg(long)]
     pub flush_cache: bool,
+    /// Let infrastructure plays replace instances; what is on them is lost
+    #[arg(long)]
+    pub allow_replace: bool,
+    /// Make this object of an infrastructure play anew, as `plan` names it (`masters[1]`); repeatable
+    #[arg(long, value_name = "NAME")]
+    pub replace: Vec<String>,
     /// Run notified handlers even when a task failed
     #[arg(long)]
     pub force_handlers: bool,
@@ -176,6 +182,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
         listing::print(&ready, args, shown, &mut std::io::stdout().lock())?;
         return Ok(crate::exit::FINE);
     }
+    super::infrastructure::refuse_without_cloud(&ready.playbook.plays)?;
     let start_at = match &args.start_at_task {
         Some(name) => Some(listing::find_start(&ready, args, name)?),
         None => None,
@@ -256,6 +263,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
             start_at,
             step: args.step,
             flush_cache: args.flush_cache,
+            allow_replace: args.allow_replace,
+            replace: args.replace.clone(),
             task_timeout: (args.task_timeout > 0).then(|| Duration::from_secs(args.task_timeout)),
             connection: ConnectionDefaults {
                 connection: args.connection.clone(),

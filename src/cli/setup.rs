@@ -147,6 +147,7 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
         plays.extend(resolution.playbook.plays);
     }
     let playbook = Playbook { path: std::path::absolute(first)?, plays: renumbered(plays) };
+    super::infrastructure::check(&playbook.plays, &templates, &mut found);
     let looks = Looks::new(&playbook, looked_at.iter().map(|(n, v)| (&**n, &**v)));
     let plan = match plan::build(&playbook, looks) {
         Ok(plan) => Some(plan),

@@ -176,6 +176,8 @@ fn options(wanted: &Rehearsal) -> Result<Options, Trouble> {
         start_at: None,
         step: false,
         flush_cache: false,
+        allow_replace: false,
+        replace: Vec::new(),
         task_timeout: None,
         connection: ConnectionDefaults {
             connect_timeout: Duration::from_secs(10),

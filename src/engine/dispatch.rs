@@ -220,6 +220,8 @@ impl Pass<'_> {
             vault: run.inputs.vault.clone(),
             console: run.inputs.console.as_deref(),
             clock: &*run.clock,
+            allow_replace: run.inputs.options.allow_replace,
+            replace: &run.inputs.options.replace,
         };
         let mut interrupts = run.interrupts.clone();
         let ended = tokio::select! {

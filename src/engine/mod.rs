@@ -40,7 +40,8 @@ pub use tags::selected;
 pub(crate) use target::via;
 
 use crate::journal::{CancelReason, EventKind, NotRun, RunMode, Totals};
-use crate::resolve::{NeedScope, Play, Playbook};
+use crate::resolve::{NeedScope, Play, Playbook, Resolver};
+use crate::source::Span;
 use crate::template::{Scope, Templates, Var};
 use crate::vars::Store;
 use crate::vars::connection::Given;
@@ -208,6 +209,19 @@ async fn run_plays(state: &Arc<RunState>) -> Option<String> {
 #[must_use]
 pub fn hosts_of_play(play: &Play, store: &Arc<Store>, templates: &Templates) -> Option<Vec<Arc<str>>> {
     play::select_hosts(play, store, templates).ok().map(|(_, selection)| selection.hosts)
+}
+
+/// The variables that a play has on this machine before it starts; prompts have no answers yet.
+///
+/// # Errors
+/// A file of variables that is missing or wrong: what, and the place that names it.
+pub fn local_scope(
+    play: &Play,
+    store: &Arc<Store>,
+    templates: &Templates,
+    resolver: &Resolver,
+) -> Result<Arc<dyn Scope>, (String, Span)> {
+    play::local_scope(play, store, templates, resolver).map_err(|fault| (fault.text, fault.at))
 }
 
 /// The hosts of all plays; `None` when one of the patterns can only be known while the run goes on.

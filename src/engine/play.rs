@@ -17,7 +17,7 @@ use super::walk::Walker;
 use crate::inventory::{Limit, Pattern, Selection};
 use crate::journal::{EventKind, NotRun};
 use crate::plan::{BarrierReason, barrier_of};
-use crate::resolve::{Order, Play, Role, Strategy, Task, TaskPath};
+use crate::resolve::{Order, Play, Resolver, Role, Strategy, Task, TaskPath};
 use crate::source::{Node, Span, Yaml};
 use crate::template::{Scope, SearchPath, Templates, Value};
 use crate::vars::{ByName, PlayInfo, PlayState, PlayVars, RoleVars, ScopeParts, Store, Table};
@@ -145,7 +145,7 @@ pub(super) async fn run_play(
     for host in &hosts {
         run.count_host(host);
     }
-    let files = vars_files(run, play, &bare)?;
+    let files = vars_files(&inputs.templates, &inputs.resolver, play, &bare)?;
     let prompts = super::prompt::ask(run, play, &bare)?;
     let vars = PlayVars {
         role_defaults: Table::of(public_roles(&play.roles).iter().map(|r| &*r.defaults)),
@@ -272,6 +272,30 @@ fn bare_scope(store: &Arc<Store>, play: &Play) -> Arc<dyn Scope> {
         ..ScopeParts::default()
     });
     Arc::new(store.scope("localhost", &parts))
+}
+
+/// The variables of a play on this machine, its files of variables read; prompts have no answers.
+pub(super) fn local_scope(
+    play: &Play,
+    store: &Arc<Store>,
+    templates: &Templates,
+    resolver: &Resolver,
+) -> Result<Arc<dyn Scope>, PlayFault> {
+    store.ensure_localhost("localhost");
+    let files = vars_files(templates, resolver, play, &bare_scope(store, play))?;
+    let vars = PlayVars {
+        role_defaults: Table::of(public_roles(&play.roles).iter().map(|r| &*r.defaults)),
+        vars: Table::of([&*play.vars]),
+        prompts: Table::default(),
+        files,
+        role_vars: Table::of(public_roles(&play.roles).iter().map(|r| &*r.file_vars)),
+    };
+    let parts = ScopeParts {
+        play: Some(Arc::new(vars)),
+        search: SearchPath { bases: vec![play.directory.clone()] },
+        ..ScopeParts::default()
+    };
+    Ok(Arc::new(store.scope("localhost", &Arc::new(parts))))
 }
 
 /// The hosts of a play's pattern, and the pattern as text.
@@ -551,11 +575,16 @@ fn batch_size(text: &str, hosts: usize) -> Option<usize> {
 }
 
 /// Reads `vars_files`; an entry that is a list takes the first file that exists.
-fn vars_files(run: &Arc<RunState>, play: &Play, scope: &Arc<dyn Scope>) -> Result<Table, PlayFault> {
+fn vars_files(
+    templates: &Templates,
+    resolver: &Resolver,
+    play: &Play,
+    scope: &Arc<dyn Scope>,
+) -> Result<Table, PlayFault> {
     let mut table = Table::default();
     for entry in &play.vars_files {
         let fault = |e: crate::template::TemplateError| PlayFault { text: e.to_string(), at: entry.span };
-        let names = strings(&run.inputs.templates.node(entry, scope).map_err(fault)?);
+        let names = strings(&templates.node(entry, scope).map_err(fault)?);
         let tried: Vec<PathBuf> = names
             .iter()
             .flat_map(|n| [play.directory.join("vars").join(n), play.directory.join(n)])
@@ -566,7 +595,7 @@ fn vars_files(run: &Arc<RunState>, play: &Play, scope: &Arc<dyn Scope>) -> Resul
                 at: entry.span,
             });
         };
-        let layer = run.inputs.resolver.vars_file(path, entry.span).map_err(|found| PlayFault {
+        let layer = resolver.vars_file(path, entry.span).map_err(|found| PlayFault {
             text: found.list.first().map_or_else(String::new, |d| d.message.clone()),
             at: entry.span,
         })?;

@@ -13,7 +13,7 @@ use super::resume::Prints;
 use super::state::RunState;
 use crate::actions::Remote;
 use crate::connection::{Call, Content, Fault, FaultKind, OutputSink, RawOutput, Reply, Seat, Target};
-use crate::journal::{EventKind, StepId};
+use crate::journal::{EventKind, Outcome, StepId};
 
 /// How long a cancelled command may take to end before it is killed.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
@@ -181,6 +181,19 @@ impl Remote for StepRemote {
             return;
         }
         self.run.tell(EventKind::HostBusy { host: Arc::clone(&self.host), what: self.run.inputs.mask(what) });
+    }
+
+    fn item(&self, label: &str, changed: bool, result: Map<String, Json>) {
+        if self.verify {
+            return;
+        }
+        self.run.tell(EventKind::StepItem {
+            step: self.step,
+            host: Arc::clone(&self.host),
+            label: self.run.inputs.mask(label),
+            outcome: if changed { Outcome::Changed } else { Outcome::Ok },
+            result: if self.no_log { Map::new() } else { self.run.inputs.mask_result(&result) },
+        });
     }
 
     fn rebooted(&self, before: &str, after: &str, took: Duration) {

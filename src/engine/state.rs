@@ -46,6 +46,10 @@ pub struct Options {
     pub step: bool,
     /// `--flush-cache`: a resumed run gathers facts anew.
     pub flush_cache: bool,
+    /// Instances may be replaced, and what is on them lost.
+    pub allow_replace: bool,
+    /// Objects of infrastructure that are made anew, as a plan names them.
+    pub replace: Vec<String>,
     /// `task_timeout` for tasks that say none.
     pub task_timeout: Option<Duration>,
     pub connection: ConnectionDefaults,

@@ -6,6 +6,8 @@
 //! object can have are free again then. Everything that is decided comes from tags, so a run that was killed anywhere
 //! is repeated by running it again.
 
+use std::collections::BTreeSet;
+
 use futures::StreamExt as _;
 use futures::future::{join_all, try_join_all};
 use futures::stream::FuturesUnordered;
@@ -40,6 +42,31 @@ pub enum ApplyFault {
     StillUnknown { resource: String, option: String },
 }
 
+/// What may be lost on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// An instance that would have to be replaced stops everything before anything is done.
+    Keep,
+    /// Instances may be replaced.
+    Replace,
+}
+
+/// Sees what is done, as it is done.
+pub trait Watch: Send + Sync {
+    /// Work on something begins: `makes nat`.
+    fn begins(&self, _what: &str) {}
+    /// That work is over, well or not.
+    fn ends(&self, _what: &str) {}
+    /// An object was made, changed, deleted, or found as it should be.
+    fn done(&self, _doing: &Doing) {}
+}
+
+/// Looks away.
+#[derive(Debug, Clone, Copy)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {}
+
 /// How a run over the resources ended: everything that was done, and every failure.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -51,43 +78,69 @@ pub struct Outcome {
     pub results: Known,
 }
 
-/// Everything that carries the owner's tag.
+/// Everything that carries the owner's tag. A kind in `optional` that may not be looked at counts as not there.
 ///
 /// # Errors
 /// The first call that failed.
-pub async fn find_all(cloud: &dyn Cloud, owner: &str) -> Result<Vec<Found>, CloudFault> {
-    let all = try_join_all(Kind::all().map(|kind| cloud.find(kind, owner))).await?;
+pub async fn find_all(
+    cloud: &dyn Cloud,
+    owner: &str,
+    optional: &(dyn Fn(Kind) -> bool + Sync),
+) -> Result<Vec<Found>, CloudFault> {
+    let one = |kind: Kind| async move {
+        match cloud.find(kind, owner).await {
+            Err(fault) if fault.class == Class::Auth && fault.is_permission() && optional(kind) => {
+                Ok(Vec::new())
+            }
+            end => end,
+        }
+    };
+    let all = try_join_all(Kind::all().map(one)).await?;
     // A cloud's filters are not trusted: somebody else's object must never be touched.
     Ok(all.into_iter().flatten().filter(|f| f.identity.owner == owner).collect())
 }
 
+/// Everything of the owner. Buckets and roles need permissions of their own, which nobody needs who declares none.
+///
+/// # Errors
+/// As [`find_all`].
+pub async fn find_declared(planner: &Planner<'_>) -> Result<Vec<Found>, CloudFault> {
+    let declared: BTreeSet<Kind> = planner.declared.resources.iter().map(|r| r.kind).collect();
+    find_all(planner.cloud, planner.owner, &|kind| kind.stands_apart() && !declared.contains(&kind)).await
+}
+
 /// Makes everything as declared.
-pub async fn apply(planner: &Planner<'_>, allow_replace: bool) -> Outcome {
+pub async fn apply(planner: &Planner<'_>, leave: Leave, watch: &dyn Watch) -> Outcome {
     let mut outcome = Outcome::default();
-    if let Err(fault) = run(planner, allow_replace, &mut outcome).await {
+    if let Err(fault) = run(planner, leave, watch, &mut outcome).await {
         outcome.faults.push(fault);
     }
     outcome
 }
 
-async fn run(planner: &Planner<'_>, allow_replace: bool, outcome: &mut Outcome) -> Result<(), ApplyFault> {
-    let mut found = find_all(planner.cloud, planner.owner).await.map_err(PlanFault::from)?;
+async fn run(
+    planner: &Planner<'_>,
+    leave: Leave,
+    watch: &dyn Watch,
+    outcome: &mut Outcome,
+) -> Result<(), ApplyFault> {
+    let mut found = find_declared(planner).await.map_err(PlanFault::from)?;
     let plan = planner.plan(&found)?;
     let lost: Vec<String> = plan
         .items
         .iter()
-        .filter(|i| i.act == Act::Replace && i.kind == Kind::Instance)
+        .filter(|i| i.act == Act::Replace && i.kind == Kind::Instance && !planner.is_named(&i.identity))
         .map(|i| format!("`{}`", i.identity))
         .collect();
-    if !allow_replace && !lost.is_empty() {
+    if leave == Leave::Keep && !lost.is_empty() {
         return Err(ApplyFault::Replacement { names: lost });
     }
     let going: Vec<Found> = goers(&plan);
-    if !take_down(planner.cloud, &going, outcome).await {
+    if !take_down(planner.cloud, &going, watch, outcome).await {
         return Ok(());
     }
     found.retain(|f| !going.iter().any(|g| g.id == f.id && g.kind == f.kind));
-    forward(planner, &found, outcome).await;
+    forward(planner, &found, watch, outcome).await;
     Ok(())
 }
 
@@ -97,16 +150,29 @@ fn goers(plan: &Plan) -> Vec<Found> {
 }
 
 /// Deletes objects, rank by rank; stops after a rank in which something failed.
-async fn take_down(cloud: &dyn Cloud, going: &[Found], outcome: &mut Outcome) -> bool {
+async fn take_down(cloud: &dyn Cloud, going: &[Found], watch: &dyn Watch, outcome: &mut Outcome) -> bool {
     let mut ranks: Vec<u8> = going.iter().map(|f| f.kind.teardown_rank()).collect();
     ranks.sort_unstable();
     ranks.dedup();
+    let delete = |found: &'_ Found| {
+        let found = found.clone();
+        async move {
+            let what = format!("deletes {}", found.identity);
+            watch.begins(&what);
+            let end = cloud.delete(&found).await;
+            watch.ends(&what);
+            if end.is_ok() {
+                watch.done(&doing(&found, Act::Delete));
+            }
+            end
+        }
+    };
     for rank in ranks {
         let mut now: Vec<&Found> = going.iter().filter(|f| f.kind.teardown_rank() == rank).collect();
         let mut faults = Vec::new();
         // Objects of one rank may use each other (groups named in rules): as long as some go, the others get another try.
         loop {
-            let ends = join_all(now.iter().map(|found| cloud.delete(found))).await;
+            let ends = join_all(now.iter().map(|found| delete(found))).await;
             let (mut again, mut some_went) = (Vec::new(), false);
             for (found, end) in now.into_iter().zip(ends) {
                 match end {
@@ -142,7 +208,7 @@ fn doing(found: &Found, act: Act) -> Doing {
 }
 
 /// Makes and changes, each resource as soon as those it needs are there.
-async fn forward(planner: &Planner<'_>, found: &[Found], outcome: &mut Outcome) {
+async fn forward(planner: &Planner<'_>, found: &[Found], watch: &dyn Watch, outcome: &mut Outcome) {
     let resources = &planner.declared.resources;
     let mut waiting: Vec<usize> = planner.declared.order.clone();
     let mut running = FuturesUnordered::new();
@@ -152,7 +218,13 @@ async fn forward(planner: &Planner<'_>, found: &[Found], outcome: &mut Outcome) 
         waiting = still;
         for at in start {
             let known = outcome.results.clone();
-            running.push(async move { (at, one(planner, at, &known, found).await) });
+            running.push(async move {
+                let what = format!("makes {}", planner.declared.resources[at].name.value);
+                watch.begins(&what);
+                let end = one(planner, at, &known, found, watch).await;
+                watch.ends(&what);
+                (at, end)
+            });
         }
         let Some((at, (done, end))) = running.next().await else { break };
         outcome.done.extend(done);
@@ -168,12 +240,12 @@ async fn forward(planner: &Planner<'_>, found: &[Found], outcome: &mut Outcome) 
 
 type End = (Vec<Doing>, Result<Json, ApplyFault>);
 
-async fn one(planner: &Planner<'_>, at: usize, known: &Known, found: &[Found]) -> End {
+async fn one(planner: &Planner<'_>, at: usize, known: &Known, found: &[Found], watch: &dyn Watch) -> End {
     let items = match planner.resource(at, known, found) {
         Ok(items) => items,
         Err(fault) => return (Vec::new(), Err(fault.into())),
     };
-    let ends = join_all(items.iter().map(|item| object(planner, at, known, item))).await;
+    let ends = join_all(items.iter().map(|item| object(planner, at, known, item, watch))).await;
     let (mut done, mut objects, mut failed) = (Vec::new(), Vec::new(), None);
     for (acts, end) in ends {
         done.extend(acts);
@@ -192,10 +264,21 @@ async fn object(
     at: usize,
     known: &Known,
     item: &Item,
+    watch: &dyn Watch,
 ) -> (Vec<Doing>, Result<Found, ApplyFault>) {
-    let mut done = Vec::new();
-    let end = make(planner, at, known, item, &mut done).await;
-    (done, end)
+    match make(planner, at, known, item).await {
+        Ok((found, act)) => {
+            let doing = doing(&found, act);
+            watch.done(&doing);
+            (if act == Act::Keep { Vec::new() } else { vec![doing] }, Ok(found))
+        }
+        Err((made, fault)) => {
+            // Made, but not all that it should be: the next run goes on with it.
+            let done: Vec<Doing> = made.iter().map(|found| doing(found, Act::Create)).collect();
+            done.iter().for_each(|doing| watch.done(doing));
+            (done, Err(fault))
+        }
+    }
 }
 
 async fn make(
@@ -203,51 +286,48 @@ async fn make(
     at: usize,
     known: &Known,
     item: &Item,
-    done: &mut Vec<Doing>,
-) -> Result<Found, ApplyFault> {
+) -> Result<(Found, Act), (Option<Found>, ApplyFault)> {
     let resource = &planner.declared.resources[at];
-    let rendered = planner.render(resource, known)?;
-    let wanted = planner.wanted(resource, &item.identity, &rendered)?;
+    let early = |fault: PlanFault| (None, ApplyFault::from(fault));
+    let rendered = planner.render(resource, known).map_err(early)?;
+    let wanted = planner.wanted(resource, &item.identity, &rendered).map_err(early)?;
     let name = || item.identity.to_string();
     if let Some(option) = wanted.unknown.first() {
-        return Err(ApplyFault::StillUnknown { resource: name(), option: option.clone() });
+        return Err((None, ApplyFault::StillUnknown { resource: name(), option: option.clone() }));
     }
     let failed = |fault| ApplyFault::Cloud { resource: name(), fault };
-    let mut act = item.act;
-    let found = match &item.found {
-        Some(found) => found.clone(),
+    let (found, act) = match &item.found {
+        Some(found) => (found.clone(), Act::Update),
         None => {
-            act = Act::Create;
-            let made = planner
-                .cloud
-                .create(item.kind, &item.identity, &wanted.tags, &wanted.known)
-                .await
-                .map_err(failed)?;
-            done.push(doing(&made, Act::Create));
-            made
+            let made = planner.cloud.create(item.kind, &item.identity, &wanted.tags, &wanted.known).await;
+            (made.map_err(|fault| (None, failed(fault)))?, Act::Create)
         }
     };
     let open = differences(item.kind, &found, &wanted);
     if open.is_empty() {
-        return Ok(found);
+        return Ok((found, if act == Act::Create { act } else { Act::Keep }));
     }
     let changed: Vec<String> = open.into_iter().map(|d| d.option).collect();
     let tags = tags_after(&found.tags, &wanted);
-    let found = planner.cloud.update(&found, &tags, &wanted.known, &changed).await.map_err(failed)?;
-    if act != Act::Create {
-        done.push(doing(&found, Act::Update));
+    match planner.cloud.update(&found, &tags, &wanted.known, &changed).await {
+        Ok(found) => Ok((found, act)),
+        Err(fault) => Err(((act == Act::Create).then_some(found), failed(fault))),
     }
-    Ok(found)
 }
 
-/// Deletes everything of an owner. Can be repeated after a failure.
+/// Deletes everything of an owner and says what is left then. Can be repeated after a failure.
 ///
 /// # Errors
 /// What is there could not be found out.
-pub async fn destroy(cloud: &dyn Cloud, owner: &str) -> Result<(Outcome, Vec<Found>), CloudFault> {
-    let found = find_all(cloud, owner).await?;
+pub async fn destroy(
+    cloud: &dyn Cloud,
+    owner: &str,
+    optional: &(dyn Fn(Kind) -> bool + Sync),
+    watch: &dyn Watch,
+) -> Result<(Outcome, Vec<Found>), CloudFault> {
+    let found = find_all(cloud, owner, optional).await?;
     let mut outcome = Outcome::default();
-    take_down(cloud, &found, &mut outcome).await;
-    let left = find_all(cloud, owner).await?;
+    take_down(cloud, &found, watch, &mut outcome).await;
+    let left = find_all(cloud, owner, optional).await?;
     Ok((outcome, left))
 }

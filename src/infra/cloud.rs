@@ -55,6 +55,11 @@ pub trait Cloud: Send + Sync {
         changed: &'a [String],
     ) -> BoxFuture<'a, Result<Found, CloudFault>>;
 
+    /// Who the credentials belong to, for messages.
+    fn identity(&self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(async { None })
+    }
+
     /// Deletes an object and waits until it is gone. One that is gone already is fine.
     fn delete<'a>(&'a self, found: &'a Found) -> BoxFuture<'a, Result<(), CloudFault>>;
 }

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::kinds::Kind;
-use crate::source::{Diagnostic, Diagnostics, Mapping, Node, Span, Spanned, Yaml, nearest};
+use crate::resolve::Arguments;
+use crate::source::{Diagnostic, Diagnostics, Entry, Mapping, Node, Span, Spanned, Yaml, nearest};
 use crate::template::Templates;
 
 /// The infrastructure of a play.
@@ -17,6 +18,8 @@ pub struct Declared {
     /// The owner's name, perhaps a template.
     pub name: Node,
     pub region: Option<Node>,
+    pub profile: Option<Node>,
+    pub endpoint_url: Option<Node>,
     /// In the order written.
     pub resources: Vec<Resource>,
     /// Positions in `resources`, each after those it needs; otherwise as written.
@@ -34,7 +37,19 @@ pub struct Resource {
     pub needs: Vec<(usize, Span)>,
 }
 
-const KEYS: &[&str] = &["name", "region", "resources"];
+const KEYS: &[&str] =
+    &["name", "region", "aws_region", "profile", "aws_profile", "endpoint_url", "resources"];
+
+/// The declaration as the task of an infrastructure play carries it.
+#[must_use]
+pub fn node_of(arguments: &Arguments) -> Node {
+    let entry = |(name, value): &(Spanned<String>, Node)| Entry {
+        key: Node { span: name.span, value: Yaml::Str(name.value.as_str().into()) },
+        value: value.clone(),
+    };
+    let entries = arguments.entries.iter().map(entry).collect();
+    Node { span: arguments.span, value: Yaml::Map(Mapping { entries }) }
+}
 
 /// Reads `infrastructure:`. `None` when nothing useful is left; findings go to `out`.
 pub fn read(node: &Node, templates: &Templates, out: &mut Diagnostics) -> Option<Declared> {
@@ -52,7 +67,9 @@ pub fn read(node: &Node, templates: &Templates, out: &mut Diagnostics) -> Option
                 let finding = Diagnostic::error("unknown-key", message, entry.key.span);
                 out.push(match nearest(key, KEYS.iter().copied()) {
                     Some(near) => finding.label(format!("did you mean `{near}`?")),
-                    None => finding.help("it has `name`, `region` and `resources`"),
+                    None => {
+                        finding.help("it has `name`, `region`, `profile`, `endpoint_url` and `resources`")
+                    }
                 });
             }
         }
@@ -76,7 +93,16 @@ pub fn read(node: &Node, templates: &Templates, out: &mut Diagnostics) -> Option
         resources.entries.iter().filter_map(|e| resource(&e.key, &e.value, out)).collect();
     edges(&mut resources, templates, out);
     let order = order(&resources, out)?;
-    Some(Declared { span: node.span, name, region: map.get("region").cloned(), resources, order })
+    let any = |names: [&str; 2]| names.iter().find_map(|n| map.get(n)).cloned();
+    Some(Declared {
+        span: node.span,
+        name,
+        region: any(["region", "aws_region"]),
+        profile: any(["profile", "aws_profile"]),
+        endpoint_url: map.get("endpoint_url").cloned(),
+        resources,
+        order,
+    })
 }
 
 fn resource(key: &Node, value: &Node, out: &mut Diagnostics) -> Option<Resource> {

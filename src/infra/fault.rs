@@ -47,16 +47,20 @@ impl CloudFault {
         Self { class: Class::Refused, call, code: String::new(), message: message.into() }
     }
 
+    /// True when the identity is fine and only lacks the permission for this call.
+    #[must_use]
+    pub fn is_permission(&self) -> bool {
+        matches!(self.code.as_str(), "UnauthorizedOperation" | "AccessDenied")
+    }
+
     /// What the user can do about it.
     #[must_use]
     pub fn help(&self, identity: Option<&str>) -> Option<String> {
         match self.class {
-            Class::Auth if matches!(self.code.as_str(), "UnauthorizedOperation" | "AccessDenied") => {
-                Some(match identity {
-                    Some(who) => format!("allow `{}` to {who}", self.call),
-                    None => format!("allow `{}` to the identity in use", self.call),
-                })
-            }
+            Class::Auth if self.is_permission() => Some(match identity {
+                Some(who) => format!("allow `{}` to {who}", self.call),
+                None => format!("allow `{}` to the identity in use", self.call),
+            }),
             Class::Auth => {
                 Some("look at the credentials: AWS_PROFILE, AWS_ACCESS_KEY_ID, or log in again".to_owned())
             }
@@ -108,6 +112,9 @@ pub fn class_of(code: &str, message: &str, status: u16) -> Class {
         | "InvalidSubnet.Conflict"
         | "DuplicateLoadBalancerName"
         | "EntityAlreadyExists"
+        | "DuplicateListener"
+        | "IdempotentParameterMismatch"
+        | "IdempotentInstanceTerminated"
         | "BucketAlreadyOwnedByYou" => Class::Exists,
         "DependencyViolation"
         | "InvalidGroup.InUse"
@@ -115,7 +122,11 @@ pub fn class_of(code: &str, message: &str, status: u16) -> Class {
         | "DeleteConflict"
         | "CannotDelete"
         | "OperationNotPermitted" => Class::Dependency,
-        "IncorrectInstanceState" | "IncorrectState" | "ConcurrentTagAccess" => Class::State,
+        "IncorrectInstanceState"
+        | "IncorrectState"
+        | "ConcurrentTagAccess"
+        | "OperationAborted"
+        | "ConcurrentModification" => Class::State,
         // A new profile takes seconds to reach EC2.
         "InvalidParameterValue" if message.contains("IAM Instance Profile") => Class::NotFound,
         "Gateway.NotAttached"

@@ -13,6 +13,9 @@ pub const RESOURCE: &str = "dcos-play:resource";
 /// The tag that counts the objects of one resource, from 0.
 pub const INDEX: &str = "dcos-play:index";
 
+/// The tag of a bucket that is emptied before it is deleted.
+pub const FORCE: &str = "dcos-play:force";
+
 /// Tags by key.
 pub type Tags = BTreeMap<String, String>;
 

@@ -12,12 +12,15 @@ pub enum Kind {
     Vpc,
     Subnet,
     InternetGateway,
+    Address,
     NatGateway,
     RouteTable,
     SecurityGroup,
     Key,
     Instance,
     ClassicElb,
+    Bucket,
+    Role,
 }
 
 /// What happens when an option differs from what is there.
@@ -53,7 +56,13 @@ static SUBNET: &[Opt] = &[
     Opt::bool("map_public"),
 ];
 static IGW: &[Opt] = &[Opt::str("vpc_id").required()];
-static NAT: &[Opt] = &[Opt::str("subnet_id").required(), Opt::str("allocation_id")];
+static ADDRESS: &[Opt] = &[Opt::str("name")];
+static NAT: &[Opt] = &[
+    Opt::str("name"),
+    Opt::str("subnet_id").required(),
+    // Without one the gateway gets an address of its own, which goes with it.
+    Opt::str("allocation_id"),
+];
 static ROUTES: &[Opt] = &[
     Opt::str("vpc_id").required(),
     Opt::raw_list("routes"),
@@ -103,16 +112,29 @@ static ELB: &[Opt] = &[
     Opt::dict("access_logs"),
 ];
 
+static BUCKET: &[Opt] = &[Opt::str("name"), Opt::bool("versioning"), Opt::raw("policy"), Opt::bool("force")];
+static ROLE: &[Opt] = &[
+    Opt::str("name"),
+    Opt::raw("assume_role_policy_document"),
+    Opt::list("managed_policies").aliases(&["managed_policy"]),
+    // The role's one inline policy, as `iam_policy` has it in a module of its own.
+    Opt::raw("policy_json"),
+    Opt::bool("create_instance_profile"),
+];
+
 static SPECS: &[(Kind, &[&str], Spec)] = &[
     (Kind::Vpc, &[], spec("ec2_vpc_net", &[VPC, TAGS])),
     (Kind::Subnet, &[], spec("ec2_vpc_subnet", &[SUBNET, TAGS])),
     (Kind::InternetGateway, &[], spec("ec2_vpc_igw", &[IGW, TAGS])),
+    (Kind::Address, &[], spec("ec2_eip", &[ADDRESS, TAGS])),
     (Kind::NatGateway, &[], spec("ec2_vpc_nat_gateway", &[NAT, TAGS])),
     (Kind::RouteTable, &[], spec("ec2_vpc_route_table", &[ROUTES, TAGS])),
     (Kind::SecurityGroup, &["ec2_group"], spec("ec2_security_group", &[GROUP, TAGS])),
     (Kind::Key, &[], spec("ec2_key", &[KEY, TAGS])),
     (Kind::Instance, &[], spec("ec2_instance", &[INSTANCE, TAGS])),
     (Kind::ClassicElb, &["ec2_elb_lb"], spec("elb_classic_lb", &[ELB, TAGS])),
+    (Kind::Bucket, &[], spec("s3_bucket", &[BUCKET, TAGS])),
+    (Kind::Role, &[], spec("iam_role", &[ROLE, TAGS])),
 ];
 
 impl Kind {
@@ -167,9 +189,16 @@ impl Kind {
             (Self::RouteTable, "vpc_id") => Replace,
             (Self::SecurityGroup, "name" | "description" | "vpc_id") => Replace,
             (Self::Key, _) => Replace,
-            (Self::Instance, "image_id" | "vpc_subnet_id" | "key_name" | "private_ip_addresses") => Replace,
-            (Self::Instance, "user_data" | "volumes" | "assign_public_ip") => AtCreation,
-            (Self::ClassicElb, "name" | "scheme") => Replace,
+            (Self::Instance, "image_id" | "vpc_subnet_id" | "key_name" | "private_ip_address") => Replace,
+            (
+                Self::Instance,
+                "user_data"
+                | "volumes"
+                | "assign_public_ip"
+                | "termination_protection"
+                | "private_ip_addresses",
+            ) => AtCreation,
+            (Self::ClassicElb | Self::Bucket | Self::Role, "name" | "scheme") => Replace,
             _ => InPlace,
         }
     }
@@ -177,23 +206,29 @@ impl Kind {
     /// Options that say how to compare, and are no property of the object.
     #[must_use]
     pub fn is_manner(option: &str) -> bool {
-        option.starts_with("purge_") || option == "count"
+        option.starts_with("purge_") || matches!(option, "count" | "force")
     }
 
     /// When the kind goes in a teardown: AWS refuses to delete what something else still uses.
     #[must_use]
     pub fn teardown_rank(self) -> u8 {
         match self {
-            Self::ClassicElb | Self::Instance => 0,
-            // A gateway's addresses are let go with it, before the internet gateway that they pass.
-            Self::NatGateway => 1,
+            Self::ClassicElb | Self::Instance | Self::NatGateway => 0,
+            // Let go before the internet gateway that they pass.
+            Self::Address => 1,
             Self::RouteTable => 2,
             Self::InternetGateway => 3,
             Self::SecurityGroup => 4,
             Self::Subnet => 5,
             Self::Vpc => 6,
-            Self::Key => 7,
+            Self::Key | Self::Role | Self::Bucket => 7,
         }
+    }
+
+    /// Kinds of services other than EC2, which an identity may well have no permission to look at.
+    #[must_use]
+    pub fn stands_apart(self) -> bool {
+        matches!(self, Self::ClassicElb | Self::Bucket | Self::Role)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod fault;
 pub mod identity;
 pub mod kinds;
 pub mod plan;
+pub mod site;
 #[cfg(test)]
 mod tests;
 

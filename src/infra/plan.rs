@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use dcos_play_agent::options::Kind as OptionKind;
 use serde_json::Value as Json;
 
 use super::cloud::{Cloud, Found, Options};
 use super::declare::{Declared, Resource};
 use super::differ::{After, Difference, Wanted, all_new, differences};
 use super::fault::CloudFault;
-use super::identity::{Identity, Tags};
+use super::identity::{FORCE, Identity, Tags};
 use super::kinds::Kind;
 use crate::source::Span;
 use crate::template::{self, ErrorKind, Scope, SearchPath, TemplateError, Templates, Value, Var};
@@ -26,6 +27,30 @@ pub enum Act {
     Update,
     Replace,
     Delete,
+}
+
+impl Act {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Replace => "replace",
+            Self::Delete => "delete",
+        }
+    }
+
+    fn mark(self) -> &'static str {
+        match self {
+            Self::Keep => " ",
+            Self::Create => "+",
+            Self::Update => "~",
+            Self::Replace => "±",
+            Self::Delete => "-",
+        }
+    }
 }
 
 /// One object of a plan.
@@ -95,6 +120,8 @@ pub struct Planner<'a> {
     pub cloud: &'a dyn Cloud,
     pub templates: &'a Templates,
     pub scope: Arc<dyn Scope>,
+    /// Objects that are made anew because the user says so, as a plan names them: `masters[1]`.
+    pub replace: &'a [String],
 }
 
 impl Planner<'_> {
@@ -113,16 +140,56 @@ impl Planner<'_> {
             }
             plan.items.extend(items);
         }
+        self.check_named(&plan)?;
         let kept: BTreeSet<Identity> = plan.items.iter().map(|i| i.identity.clone()).collect();
         let mut gone: Vec<&Found> =
-            found.iter().filter(|f| !kept.contains(&f.identity) || !self.same_kind(&plan, f)).collect();
+            found.iter().filter(|f| !kept.contains(&f.identity) || !self.stays(&plan, f)).collect();
         gone.sort_by_key(|f| (f.kind.teardown_rank(), f.identity.clone()));
         plan.items.extend(gone.into_iter().map(deletion));
         Ok(plan)
     }
 
-    fn same_kind(&self, plan: &Plan, found: &Found) -> bool {
-        plan.items.iter().any(|i| i.identity == found.identity && i.kind == found.kind)
+    /// Whether the user wants this object made anew.
+    #[must_use]
+    pub fn is_named(&self, identity: &Identity) -> bool {
+        let numbered = format!("{}[{}]", identity.resource, identity.index);
+        self.replace.iter().any(|name| *name == identity.to_string() || *name == numbered)
+    }
+
+    /// Every name to replace must be one of the plan's.
+    fn check_named(&self, plan: &Plan) -> Result<(), PlanFault> {
+        let there = |name: &&String| {
+            let identities = plan.items.iter().map(|i| &i.identity);
+            identities
+                .clone()
+                .any(|i| **name == i.to_string() || **name == format!("{}[{}]", i.resource, i.index))
+        };
+        let Some(missing) = self.replace.iter().find(|name| !there(name)) else { return Ok(()) };
+        let names: Vec<String> = plan.items.iter().map(|i| i.identity.to_string()).collect();
+        let near = crate::source::nearest(missing, names.iter().map(String::as_str));
+        let near = near.map(|n| format!(", did you mean `{n}`?")).unwrap_or_default();
+        let text = format!("nothing to replace has that name{near}");
+        Err(PlanFault::Argument { resource: missing.clone(), text, at: self.declared.span })
+    }
+
+    /// What each resource of a plan gives to templates; those that are yet to be made are left out.
+    #[must_use]
+    pub fn results(&self, plan: &Plan) -> Known {
+        let one = |at: &usize| {
+            let name = &self.declared.resources[*at].name.value;
+            let kind = self.declared.resources[*at].kind;
+            let mine = |i: &&Item| i.identity.resource == *name && i.kind == kind && i.act != Act::Delete;
+            let items: Vec<Item> = plan.items.iter().filter(mine).cloned().collect();
+            Some((*at, self.result(*at, &items)?))
+        };
+        self.declared.order.iter().filter_map(one).collect()
+    }
+
+    fn stays(&self, plan: &Plan, found: &Found) -> bool {
+        // A gateway's own address carries the gateway's identity.
+        let own =
+            |i: &Item| i.kind == Kind::NatGateway && found.kind == Kind::Address && i.act != Act::Replace;
+        plan.items.iter().any(|i| i.identity == found.identity && (i.kind == found.kind || own(i)))
     }
 
     /// Plans one resource; `known` must hold what those before it gave.
@@ -167,6 +234,7 @@ impl Planner<'_> {
             Some(found) => {
                 let all = differences(resource.kind, found, &wanted);
                 let act = match () {
+                    () if self.is_named(&identity) => Act::Replace,
                     () if all.is_empty() => Act::Keep,
                     () if all.iter().any(|d| d.replaces) => Act::Replace,
                     () => Act::Update,
@@ -189,6 +257,10 @@ impl Planner<'_> {
     ) -> Result<Wanted, PlanFault> {
         let mut wanted = rendered.clone();
         wanted.tags.extend(identity.tags());
+        // Known at the end, when nothing is left but the tags.
+        if resource.kind == Kind::Bucket && wanted.known.remove("force") == Some(Json::Bool(true)) {
+            wanted.tags.insert(FORCE.to_owned(), "true".to_owned());
+        }
         if !wanted.tags.contains_key("Name") {
             let name = wanted.known.get("name").and_then(Json::as_str).map(ToOwned::to_owned);
             let own = || match resource.kind.counted() {
@@ -256,8 +328,10 @@ impl Planner<'_> {
                 if !texts.is_empty() {
                     return Err(self.argument(resource, texts.join("; ")));
                 }
-                for option in &unknown {
-                    raw.insert(option.clone(), Json::String(String::new()));
+                for option in resource.kind.spec().all_options() {
+                    if option.required && unknown.contains(option.name) {
+                        raw.insert(option.name.to_owned(), stand_in(option.kind));
+                    }
                 }
                 let mut filled = resource
                     .kind
@@ -295,6 +369,17 @@ impl Planner<'_> {
             .map(|i| i.found.as_ref().filter(|_| matches!(i.act, Act::Keep | Act::Update)))
             .collect();
         Some(result_of(self.declared.resources[at].kind, &kept?))
+    }
+}
+
+/// A value that an option of that kind takes, for one that must be given and is unknown yet.
+fn stand_in(kind: OptionKind) -> Json {
+    match kind {
+        OptionKind::Bool => Json::Bool(false),
+        OptionKind::Int | OptionKind::Float | OptionKind::Bytes => Json::from(0),
+        OptionKind::List | OptionKind::RawList => Json::Array(Vec::new()),
+        OptionKind::Dict | OptionKind::Raw => Json::Object(Options::new()),
+        OptionKind::Str | OptionKind::Path | OptionKind::Mode => Json::String(String::new()),
     }
 }
 
@@ -347,40 +432,56 @@ impl Plan {
     /// The plan as text: one line an object, one for each option that changes, a line that sums it up.
     #[must_use]
     pub fn show(&self) -> String {
-        let mut text = String::new();
-        for item in self.items.iter().filter(|i| i.act != Act::Keep) {
-            let (mark, word) = match item.act {
-                Act::Create => ("+", "create"),
-                Act::Update => ("~", "update"),
-                Act::Replace => ("±", "replace"),
-                Act::Delete | Act::Keep => ("-", "delete"),
-            };
-            let id = item.found.as_ref().map(|f| format!(" {}", f.id)).unwrap_or_default();
-            let _ = writeln!(text, "{mark} {word} {} ({}){id}", item.identity, item.kind);
-            for difference in &item.differences {
-                let after = match &difference.after {
-                    After::Known(value) => value.to_string(),
-                    After::UntilApply => "(known when applied)".to_owned(),
-                };
-                let why = if difference.replaces { "  needs replacement" } else { "" };
-                let _ = match &difference.before {
-                    Some(before) => writeln!(text, "    {}: {before} -> {after}{why}", difference.option),
-                    None => writeln!(text, "    {}: {after}{why}", difference.option),
-                };
-            }
-        }
+        let mut text: String = self.items.iter().filter(|i| i.act != Act::Keep).map(Item::show).collect();
+        text.push_str(&self.summary());
+        text.push('\n');
+        text
+    }
+
+    /// How many objects change, and how.
+    #[must_use]
+    pub fn summary(&self) -> String {
         let count = |act: Act| self.items.iter().filter(|i| i.act == act).count();
-        let _ = match self.is_empty() {
-            true => writeln!(text, "nothing to change: {} objects are as declared", self.items.len()),
-            false => writeln!(
-                text,
-                "{} to create, {} to update, {} to replace, {} to delete",
-                count(Act::Create),
-                count(Act::Update),
-                count(Act::Replace),
-                count(Act::Delete)
-            ),
-        };
+        if self.is_empty() {
+            return format!("nothing to change: {} objects are as declared", self.items.len());
+        }
+        format!(
+            "{} to create, {} to update, {} to replace, {} to delete",
+            count(Act::Create),
+            count(Act::Update),
+            count(Act::Replace),
+            count(Act::Delete)
+        )
+    }
+}
+
+impl Item {
+    /// One line, and one for each option that changes; nothing for an object that stays as it is.
+    #[must_use]
+    pub fn show(&self) -> String {
+        let mut text = String::new();
+        if self.act == Act::Keep {
+            return text;
+        }
+        let id = self.found.as_ref().map(|f| format!(" {}", f.id)).unwrap_or_default();
+        let _ =
+            writeln!(text, "{} {} {} ({}){id}", self.act.mark(), self.act.word(), self.identity, self.kind);
+        let hidden = |option: &str| self.kind.spec().is_secret(option) || option == "user_data";
+        for difference in &self.differences {
+            let show = |value: &Json| match hidden(&difference.option) {
+                true => "(not shown)".to_owned(),
+                false => value.to_string(),
+            };
+            let after = match &difference.after {
+                After::Known(value) => show(value),
+                After::UntilApply => "(known when applied)".to_owned(),
+            };
+            let why = if difference.replaces { "  needs replacement" } else { "" };
+            let _ = match &difference.before {
+                Some(before) => writeln!(text, "    {}: {} -> {after}{why}", difference.option, show(before)),
+                None => writeln!(text, "    {}: {after}{why}", difference.option),
+            };
+        }
         text
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use super::apply::{ApplyFault, Outcome, apply, destroy, find_all};
+use super::apply::{ApplyFault, Leave, Outcome, Unwatched, apply, destroy, find_all};
 use super::cloud::{Cloud, Found, Options};
 use super::declare::{self, Declared};
 use super::fault::{Class, CloudFault};
@@ -182,17 +182,18 @@ fn good(text: &str) -> Declared {
 }
 
 fn planner<'a>(declared: &'a Declared, cloud: &'a Fake, templates: &'a Templates) -> Planner<'a> {
-    Planner { declared, owner: "prod", cloud, templates, scope: Arc::new(Vars::default()) }
+    Planner { declared, owner: "prod", cloud, templates, scope: Arc::new(Vars::default()), replace: &[] }
 }
 
 fn run(text: &str, cloud: &Fake, allow_replace: bool) -> Outcome {
     let (declared, templates) = (good(text), templates());
-    block(apply(&planner(&declared, cloud, &templates), allow_replace))
+    let leave = if allow_replace { Leave::Replace } else { Leave::Keep };
+    block(apply(&planner(&declared, cloud, &templates), leave, &Unwatched))
 }
 
 fn plan(text: &str, cloud: &Fake) -> Plan {
     let (declared, templates) = (good(text), templates());
-    let found = block(find_all(cloud, "prod")).unwrap();
+    let found = block(find_all(cloud, "prod", &|_| false)).unwrap();
     planner(&declared, cloud, &templates).plan(&found).unwrap()
 }
 
@@ -356,7 +357,7 @@ fn destroy_takes_all_that_is_ours_and_nothing_else() {
     foreign.id = "vpc-foreign".into();
     foreign.identity.owner = "other".into();
     cloud.world.lock().unwrap().objects.push(foreign);
-    let (outcome, left) = block(destroy(&cloud, "prod")).unwrap();
+    let (outcome, left) = block(destroy(&cloud, "prod", &|_| false, &Unwatched)).unwrap();
     assert!(outcome.faults.is_empty() && left.is_empty(), "{:?}", outcome.faults);
     assert_eq!(cloud.world.lock().unwrap().objects.len(), 1);
 }
@@ -381,7 +382,7 @@ resources:
 ";
     assert!(run(text, &cloud, false).faults.is_empty());
     cloud.calls();
-    let (outcome, left) = block(destroy(&cloud, "prod")).unwrap();
+    let (outcome, left) = block(destroy(&cloud, "prod", &|_| false, &Unwatched)).unwrap();
     assert!(outcome.faults.is_empty() && left.is_empty(), "{:?}", outcome.faults);
     assert_eq!(cloud.calls(), ["delete inner", "delete door"]);
 }

@@ -162,6 +162,14 @@ impl<'r> Walk<'r> {
                 self.open |= task.action.args.whole.is_some();
             }
             "include_vars" => self.define_include_vars(task),
+            "infrastructure" => {
+                let resources = task.action.args.entries.iter().find(|(k, _)| k.value == "resources");
+                for entry in resources.and_then(|(_, n)| n.as_map()).into_iter().flat_map(|m| &m.entries) {
+                    if let Some(name) = entry.key.as_str() {
+                        self.define(name, Some(entry.key.span));
+                    }
+                }
+            }
             // Facts without the prefix: modules that return some under names of their own.
             "service_facts" => self.define("services", Some(task.span)),
             "package_facts" => self.define("packages", Some(task.span)),

@@ -189,8 +189,11 @@ impl Resolver {
         out: &mut Diagnostics,
     ) -> Made {
         let keywords = &play.keywords;
-        let hosts = keywords.get("hosts").cloned().unwrap_or(Node { span: play.span, value: Yaml::Null });
-        let name = keywords.get("name").and_then(Node::scalar_text).unwrap_or_else(|| pattern(&hosts));
+        let infrastructure = keywords.entry("infrastructure");
+        let nobody = infrastructure.map_or(Yaml::Null, |_| Yaml::Str(Arc::from("localhost")));
+        let hosts = keywords.get("hosts").cloned().unwrap_or(Node { span: play.span, value: nobody });
+        let unnamed = || infrastructure.map_or_else(|| pattern(&hosts), |_| "Infrastructure".to_owned());
+        let name = keywords.get("name").and_then(Node::scalar_text).unwrap_or_else(unnamed);
         let explicit = keywords.get("id").and_then(Node::scalar_text);
         let id = explicit.clone().unwrap_or_else(|| free_id(&name, before));
         let mut tags = imported.tags.clone();
@@ -227,6 +230,7 @@ impl Resolver {
                 items.extend(more);
             }
         }
+        items.extend(infrastructure.and_then(|given| tasks::infrastructure(&mut expander, given, &context)));
         items.extend(expander.items(&play.tasks, &context));
         items.push(tasks::flush(play.span, "tasks", &context));
         let post = expander.items(&play.post_tasks, &context);
@@ -259,7 +263,10 @@ impl Resolver {
                 locks: keywords.get("locks").into_iter().flat_map(inherit::one_or_many).collect(),
                 max_fail_percentage: keywords.get("max_fail_percentage").cloned(),
                 force_handlers: keywords.get("force_handlers").cloned(),
-                gather_facts: keywords.get("gather_facts").cloned(),
+                // What is declared is made from here: facts of this machine serve nobody.
+                gather_facts: keywords.get("gather_facts").cloned().or_else(|| {
+                    infrastructure.map(|given| Node { span: given.key, value: Yaml::Bool(false) })
+                }),
                 gather_subset: keywords.get("gather_subset").cloned(),
                 gather_timeout: keywords.get("gather_timeout").cloned(),
                 fact_path: keywords.get("fact_path").cloned(),

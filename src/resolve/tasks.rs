@@ -458,6 +458,86 @@ pub(super) fn validation(
     Some(Item::Task(Arc::new(task)))
 }
 
+/// The one task of a play with `infrastructure:`; `infrastructure` is registered for the tasks and plays after it.
+pub(super) fn infrastructure(
+    expander: &mut Expander<'_>,
+    given: &syntax::Given,
+    context: &Inherited,
+) -> Option<Item> {
+    const NAME: &str = "infrastructure";
+    let Some(map) = given.value.as_map() else {
+        let message = format!("`{NAME}` must be a mapping, not {}", given.value.kind());
+        expander.out.push(
+            Diagnostic::error("wrong-type", message, given.value.span)
+                .help("it has `name:` and `resources:`"),
+        );
+        return None;
+    };
+    let Some(Named::Found(Found::Controller(spec))) =
+        catalogue::lookup(&*expander.resolver.setup.catalogue, NAME)
+    else {
+        expander.out.push(Diagnostic::error(
+            "not-supported",
+            "infrastructure plays are not built into this version",
+            given.key,
+        ));
+        return None;
+    };
+    let span = given.key;
+    let mut entries = Vec::new();
+    for entry in &map.entries {
+        match entry.key.as_str() {
+            Some(key) if spec.option(key).is_some() => {
+                entries.push((Spanned { value: key.to_owned(), span: entry.key.span }, entry.value.clone()));
+            }
+            key => {
+                let key = key.unwrap_or_default();
+                let message = format!("`{NAME}` has no key `{key}`");
+                let finding = Diagnostic::error("unknown-key", message, entry.key.span);
+                expander.out.push(match nearest(key, spec.all_options().map(|o| o.name)) {
+                    Some(near) => finding.label(format!("did you mean `{near}`?")),
+                    None => {
+                        finding.help("it has `name`, `region`, `profile`, `endpoint_url` and `resources`")
+                    }
+                });
+            }
+        }
+    }
+    let title = "Resources";
+    let task = Task {
+        path: expander.task_path(context, span, title),
+        span,
+        name: Some(Node { span, value: Yaml::Str(Arc::from(title)) }),
+        action: Action {
+            written: Spanned { value: NAME.to_owned(), span },
+            name: Arc::from(spec.name),
+            kind: ActionKind::Controller(spec),
+            args: Arguments { span: given.value.span, entries, whole: None },
+        },
+        loop_: None,
+        register: Some(Arc::from(NAME)),
+        when: context.when.clone(),
+        changed_when: Vec::new(),
+        failed_when: Vec::new(),
+        until: Vec::new(),
+        retries: None,
+        delay: None,
+        notify: Vec::new(),
+        async_: None,
+        poll: None,
+        locks: Vec::new(),
+        tags: context.tags.clone(),
+        settings: Arc::clone(&context.settings),
+        vars: context.vars.clone(),
+        include_params: context.include_params.clone(),
+        role: None,
+        chain: context.chain.clone(),
+        directory: context.directory.clone(),
+        inherited: None,
+    };
+    Some(Item::Task(Arc::new(task)))
+}
+
 /// An implicit `meta: flush_handlers` at a place.
 pub(super) fn flush(span: Span, after: &str, context: &Inherited) -> Item {
     let written = Spanned { value: "meta".to_owned(), span };

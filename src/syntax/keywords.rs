@@ -136,14 +136,7 @@ pub static KEYWORDS: &[Keyword] = &[
     row("id", Shape::Text, PLAY),
     row("phase", Shape::Text, PLAY),
     row("needs", Shape::Any, PLAY),
-    Keyword {
-        name: "infrastructure",
-        shape: Shape::Map,
-        places: PLAY,
-        refused: Some(
-            "infrastructure plays are not built into this version: use the `amazon.aws` modules as tasks",
-        ),
-    },
+    row("infrastructure", Shape::Any, PLAY),
     row("locks", Shape::Texts, Place(1 | 4 | 8)),
     // Blocks.
     row("block", Shape::Items, Place::BLOCK),

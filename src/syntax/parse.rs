@@ -105,7 +105,9 @@ fn book_entry(item: &Node, out: &mut Diagnostics) -> Option<BookEntry> {
         );
         return None;
     }
-    if map.get("hosts").is_none_or(Node::is_null) {
+    // What an infrastructure play declares is made from here.
+    let from_here = map.get("infrastructure").is_some();
+    if !from_here && map.get("hosts").is_none_or(Node::is_null) {
         let finding = Diagnostic::error("no-hosts", "this play has no `hosts`", first);
         let empty = map.entry("hosts").is_some();
         let typo =

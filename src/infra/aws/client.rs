@@ -54,6 +54,9 @@ pub struct Clients {
     pub ec2: aws_sdk_ec2::Client,
     pub elb: aws_sdk_elasticloadbalancing::Client,
     pub sts: aws_sdk_sts::Client,
+    /// For calls that must not be sent twice blindly: a lost reply comes back as an error, at once.
+    pub once: aws_sdk_ec2::Client,
+    pub once_elb: aws_sdk_elasticloadbalancing::Client,
     config: aws_config::SdkConfig,
 }
 
@@ -128,11 +131,17 @@ impl Clients {
 
     fn from_config(config: aws_config::SdkConfig) -> Result<Self, NoClient> {
         let region = config.region().ok_or(NoClient::Region)?.to_string();
+        let single = RetryConfig::disabled();
+        let once = aws_sdk_ec2::config::Builder::from(&config).retry_config(single.clone()).build();
+        let once_elb =
+            aws_sdk_elasticloadbalancing::config::Builder::from(&config).retry_config(single).build();
         Ok(Self {
             region,
             ec2: aws_sdk_ec2::Client::new(&config),
             elb: aws_sdk_elasticloadbalancing::Client::new(&config),
             sts: aws_sdk_sts::Client::new(&config),
+            once: aws_sdk_ec2::Client::from_conf(once),
+            once_elb: aws_sdk_elasticloadbalancing::Client::from_conf(once_elb),
             config,
         })
     }
@@ -141,13 +150,22 @@ impl Clients {
     #[must_use]
     pub fn in_region(&self, region: &str) -> Self {
         let config = self.config.clone().into_builder().region(Region::new(region.to_owned())).build();
-        Self {
-            region: region.to_owned(),
-            ec2: aws_sdk_ec2::Client::new(&config),
-            elb: aws_sdk_elasticloadbalancing::Client::new(&config),
-            sts: aws_sdk_sts::Client::new(&config),
-            config,
-        }
+        // A config with a region makes clients.
+        Self::from_config(config).unwrap_or_else(|_| self.clone())
+    }
+
+    /// Where `AWS_ENDPOINT_URL` or its kin sends everything.
+    pub(super) fn endpoint_url(&self) -> Option<&str> {
+        self.config.endpoint_url()
+    }
+
+    pub(super) fn credentials(&self) -> Option<aws_credential_types::provider::SharedCredentialsProvider> {
+        self.config.credentials_provider()
+    }
+
+    /// Tries of a call: `most`, or fewer when the user wants fewer.
+    pub(super) fn tries(&self, most: u32) -> u32 {
+        self.config.retry_config().map_or(most, |r| r.max_attempts().min(most))
     }
 
     /// Who the credentials belong to, as AWS names it (`arn:aws:iam::123456789012:user/ada`), for messages.

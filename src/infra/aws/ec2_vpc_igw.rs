@@ -38,7 +38,7 @@ fn read(gateway: &InternetGateway) -> Option<Found> {
 pub(super) async fn create(clients: &Clients, identity: &Identity, tags: &Tags) -> Result<Found, CloudFault> {
     const CALL: &str = "ec2:CreateInternetGateway";
     let tags = tags::at_creation(ResourceType::InternetGateway, tags);
-    let call = clients.ec2.create_internet_gateway().tag_specifications(tags);
+    let call = clients.once.create_internet_gateway().tag_specifications(tags);
     let reply = call.send().await.map_err(|e| fault(CALL, &e))?;
     let gateway = reply.internet_gateway();
     let id = id(CALL, gateway.and_then(InternetGateway::internet_gateway_id))?;

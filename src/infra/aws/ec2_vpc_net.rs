@@ -77,7 +77,7 @@ pub(super) async fn create(
     const CALL: &str = "ec2:CreateVpc";
     let tenancy = wanted.get("tenancy").and_then(Json::as_str).map(Tenancy::from);
     let call = clients
-        .ec2
+        .once
         .create_vpc()
         .cidr_block(text(wanted, "cidr_block")?)
         .set_instance_tenancy(tenancy)

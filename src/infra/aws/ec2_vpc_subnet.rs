@@ -59,7 +59,7 @@ pub(super) async fn create(
 ) -> Result<Found, CloudFault> {
     const CALL: &str = "ec2:CreateSubnet";
     let call = clients
-        .ec2
+        .once
         .create_subnet()
         .vpc_id(text(wanted, "vpc_id")?)
         .cidr_block(text(wanted, "cidr")?)

@@ -3,41 +3,74 @@
 //! Owns: every AWS type; nothing outside of this folder and the EC2 inventory names one. Must not: decide what to change.
 
 pub mod client;
+mod ec2_eip;
+mod ec2_instance;
+mod ec2_key;
 mod ec2_security_group;
 mod ec2_vpc_igw;
+mod ec2_vpc_nat_gateway;
 mod ec2_vpc_net;
+mod ec2_vpc_route_table;
 mod ec2_vpc_subnet;
-#[cfg(test)]
-mod emulator_tests;
+mod elb_classic_lb;
+mod iam_role;
 pub mod inventory;
 mod inventory_document;
+mod s3_bucket;
 mod tags;
+mod waiting;
+mod wire;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::Value as Json;
 
 use self::client::{Clients, fault};
+use self::ec2_security_group::Names;
+use self::waiting::pause;
 use super::cloud::{Cloud, Found, Options};
 use super::fault::{Class, CloudFault};
 use super::identity::{Identity, Tags};
 use super::kinds::Kind;
 
+/// Our own name for a client token whose object is gone: the next generation of the token is tried.
+const OLD_TOKEN: &str = "IdempotentInstanceTerminated";
+/// Generations of a token that are tried.
+const GENERATIONS: u32 = 50;
+/// Tries of a create or an update, with pauses of up to some seconds between them.
+const TRIES: u32 = 9;
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// How long AWS may hold an object that nothing of ours uses any more.
+const HELD: Duration = Duration::from_secs(10 * 60);
+
 /// An account in one region.
 #[derive(Debug, Clone)]
 pub struct Account {
     clients: Clients,
+    groups: Arc<Names>,
+    /// Ids and names made by this process: AWS may take a while to know them everywhere.
+    fresh: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Account {
     /// Works through these clients.
     #[must_use]
     pub fn new(clients: Clients) -> Self {
-        Self { clients }
+        Self { clients, groups: Arc::default(), fresh: Arc::default() }
     }
 
     /// Brings the tags of an EC2 object to what they should be.
     async fn retag(&self, found: &Found, tags: &Tags) -> Result<(), CloudFault> {
+        match found.kind {
+            Kind::ClassicElb => return elb_classic_lb::retag(&self.clients, found, tags).await,
+            Kind::Role => return iam_role::retag(&self.clients, found, tags).await,
+            Kind::Bucket => return s3_bucket::retag(&self.clients, found, tags).await,
+            _ => {}
+        }
         let gone: Vec<&String> =
             found.tags.keys().filter(|k| !tags.contains_key(*k) && !k.starts_with("aws:")).collect();
         if !gone.is_empty() {
@@ -55,32 +88,145 @@ impl Account {
         Ok(())
     }
 
-    /// The object as it is after changes, looked up by the owner's tag.
+    fn is_fresh(&self, text: &str) -> bool {
+        let fresh = self.fresh.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        fresh.iter().any(|id| text.contains(id.as_str()))
+    }
+
+    fn made(&self, found: &Found) {
+        let mut fresh = self.fresh.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        fresh.insert(found.id.clone());
+    }
+
+    /// The object as it is now, looked up by the owner's tag. One that was just made may not be in sight yet.
     async fn again(&self, found: &Found) -> Result<Found, CloudFault> {
-        let all = self.find(found.kind, &found.identity.owner).await?;
-        all.into_iter().find(|f| f.id == found.id).ok_or_else(|| CloudFault {
-            class: Class::NotFound,
+        for attempt in 0.. {
+            let all = self.find(found.kind, &found.identity.owner).await?;
+            if let Some(now) = all.into_iter().find(|f| f.id == found.id) {
+                return Ok(now);
+            }
+            if attempt >= TRIES || !self.is_fresh(&found.id) {
+                break;
+            }
+            tokio::time::sleep(pause(attempt, LONGEST_PAUSE)).await;
+        }
+        Err(CloudFault {
+            class: Class::Refused,
             call: "ec2:DescribeTags",
             code: String::new(),
             message: format!("{} is gone while it was being changed", found.id),
         })
     }
-}
 
-/// Kinds that have no code yet are refused before anything is made; so none of them can be there.
-fn not_built(kind: Kind) -> CloudFault {
-    CloudFault::refused("plan", format!("resources of kind `{kind}` are not built into this version"))
+    async fn create_once(
+        &self,
+        kind: Kind,
+        identity: &Identity,
+        tags: &Tags,
+        wanted: &Options,
+        generation: u32,
+    ) -> Result<Found, CloudFault> {
+        let clients = &self.clients;
+        match kind {
+            Kind::Vpc => ec2_vpc_net::create(clients, identity, tags, wanted).await,
+            Kind::Subnet => ec2_vpc_subnet::create(clients, identity, tags, wanted).await,
+            Kind::InternetGateway => ec2_vpc_igw::create(clients, identity, tags).await,
+            Kind::Address => ec2_eip::create(clients, identity, tags).await,
+            Kind::NatGateway => {
+                ec2_vpc_nat_gateway::create(clients, identity, tags, wanted, generation).await
+            }
+            Kind::RouteTable => {
+                ec2_vpc_route_table::create(clients, identity, tags, wanted, generation).await
+            }
+            Kind::SecurityGroup => {
+                ec2_security_group::create(clients, &self.groups, identity, tags, wanted).await
+            }
+            Kind::Key => ec2_key::create(clients, identity, tags, wanted).await,
+            Kind::Instance => ec2_instance::create(clients, identity, tags, wanted, generation).await,
+            Kind::ClassicElb => elb_classic_lb::create(clients, identity, tags, wanted).await,
+            Kind::Bucket => s3_bucket::create(clients, identity, tags, wanted).await,
+            Kind::Role => iam_role::create(clients, identity, tags, wanted).await,
+        }
+    }
+
+    async fn set(
+        &self,
+        found: &Found,
+        tags: &Tags,
+        wanted: &Options,
+        option: &str,
+    ) -> Result<(), CloudFault> {
+        let clients = &self.clients;
+        if option == "tags" {
+            return self.retag(found, tags).await;
+        }
+        let value = wanted.get(option).unwrap_or(&Json::Null);
+        match found.kind {
+            Kind::Vpc => ec2_vpc_net::set(clients, &found.id, option, value).await,
+            Kind::Subnet => ec2_vpc_subnet::set(clients, &found.id, option, value).await,
+            Kind::InternetGateway if option == "vpc_id" => {
+                ec2_vpc_igw::attach(clients, &found.id, text(wanted, option)?).await
+            }
+            Kind::NatGateway => ec2_vpc_nat_gateway::set(clients, found, option).await,
+            Kind::RouteTable => ec2_vpc_route_table::set(clients, found, option, value).await,
+            Kind::SecurityGroup => ec2_security_group::set(clients, &self.groups, found, option, value).await,
+            Kind::Instance => ec2_instance::set(clients, found, option, value).await,
+            Kind::ClassicElb => elb_classic_lb::set(clients, found, option, value).await,
+            Kind::Bucket => s3_bucket::set(clients, found, option, value).await,
+            Kind::Role => iam_role::set(clients, found, option, value).await,
+            kind => Err(cannot_change(kind, option)),
+        }
+    }
+
+    async fn set_all(
+        &self,
+        found: &Found,
+        tags: &Tags,
+        wanted: &Options,
+        open: &[String],
+    ) -> Result<(), CloudFault> {
+        for option in open {
+            self.set(found, tags, wanted, option).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete_once(&self, found: &Found) -> Result<(), CloudFault> {
+        let clients = &self.clients;
+        match found.kind {
+            Kind::Vpc => ec2_vpc_net::delete(clients, &found.id).await,
+            Kind::Subnet => ec2_vpc_subnet::delete(clients, &found.id).await,
+            Kind::InternetGateway => ec2_vpc_igw::delete(clients, found).await,
+            Kind::Address => ec2_eip::delete(clients, &found.id).await,
+            Kind::NatGateway => ec2_vpc_nat_gateway::delete(clients, &found.id).await,
+            Kind::RouteTable => ec2_vpc_route_table::delete(clients, &found.id).await,
+            Kind::SecurityGroup => ec2_security_group::delete(clients, found).await,
+            Kind::Key => ec2_key::delete(clients, found).await,
+            Kind::Instance => ec2_instance::delete(clients, &found.id).await,
+            Kind::ClassicElb => elb_classic_lb::delete(clients, &found.id).await,
+            Kind::Bucket => s3_bucket::delete(clients, found).await,
+            Kind::Role => iam_role::delete(clients, found).await,
+        }
+    }
 }
 
 impl Cloud for Account {
     fn find<'a>(&'a self, kind: Kind, owner: &'a str) -> BoxFuture<'a, Result<Vec<Found>, CloudFault>> {
         async move {
+            let clients = &self.clients;
             let found = match kind {
-                Kind::Vpc => ec2_vpc_net::find(&self.clients, owner).await?,
-                Kind::Subnet => ec2_vpc_subnet::find(&self.clients, owner).await?,
-                Kind::InternetGateway => ec2_vpc_igw::find(&self.clients, owner).await?,
-                Kind::SecurityGroup => ec2_security_group::find(&self.clients, owner).await?,
-                _ => Vec::new(),
+                Kind::Vpc => ec2_vpc_net::find(clients, owner).await?,
+                Kind::Subnet => ec2_vpc_subnet::find(clients, owner).await?,
+                Kind::InternetGateway => ec2_vpc_igw::find(clients, owner).await?,
+                Kind::Address => ec2_eip::find(clients, owner).await?,
+                Kind::NatGateway => ec2_vpc_nat_gateway::find(clients, owner).await?,
+                Kind::RouteTable => ec2_vpc_route_table::find(clients, owner).await?,
+                Kind::SecurityGroup => ec2_security_group::find(clients, &self.groups, owner).await?,
+                Kind::Key => ec2_key::find(clients, owner).await?,
+                Kind::Instance => ec2_instance::find(clients, owner).await?,
+                Kind::ClassicElb => elb_classic_lb::find(clients, owner).await?,
+                Kind::Bucket => s3_bucket::find(clients, owner).await?,
+                Kind::Role => iam_role::find(clients, owner).await?,
             };
             // The filter isn't trusted: emulators ignore some, and a wrong one would touch other people's objects.
             Ok(found.into_iter().filter(|f| f.identity.owner == owner).collect())
@@ -89,21 +235,29 @@ impl Cloud for Account {
     }
 
     fn normal(&self, kind: Kind, identity: &Identity, mut options: Options) -> Result<Options, CloudFault> {
-        if kind == Kind::SecurityGroup {
-            ec2_security_group::normal(identity, &mut options)?;
-            return Ok(options);
+        // Of most kinds the name is a tag.
+        let named =
+            matches!(kind, Kind::SecurityGroup | Kind::Key | Kind::ClassicElb | Kind::Bucket | Kind::Role);
+        if !named {
+            options.remove("name");
         }
-        // Of the others the name is a tag.
-        options.remove("name");
         match kind {
             Kind::Vpc => ec2_vpc_net::normal(&mut options)?,
             Kind::Subnet => ec2_vpc_subnet::normal(&mut options)?,
-            Kind::InternetGateway => {}
-            _ => return Err(not_built(kind)),
+            Kind::InternetGateway | Kind::Address => {}
+            Kind::NatGateway => ec2_vpc_nat_gateway::normal(&mut options),
+            Kind::RouteTable => ec2_vpc_route_table::normal(&mut options)?,
+            Kind::SecurityGroup => ec2_security_group::normal(&self.groups, identity, &mut options)?,
+            Kind::Key => ec2_key::normal(identity, &mut options)?,
+            Kind::Instance => ec2_instance::normal(identity, &mut options)?,
+            Kind::ClassicElb => elb_classic_lb::normal(identity, &mut options)?,
+            Kind::Bucket => s3_bucket::normal(identity, &mut options)?,
+            Kind::Role => iam_role::normal(identity, &mut options)?,
         }
         Ok(options)
     }
 
+    /// A reply may be lost after the call was carried out: what carries the identity is looked for before it is sent again.
     fn create<'a>(
         &'a self,
         kind: Kind,
@@ -112,19 +266,55 @@ impl Cloud for Account {
         wanted: &'a Options,
     ) -> BoxFuture<'a, Result<Found, CloudFault>> {
         async move {
-            match kind {
-                Kind::Vpc => ec2_vpc_net::create(&self.clients, identity, tags, wanted).await,
-                Kind::Subnet => ec2_vpc_subnet::create(&self.clients, identity, tags, wanted).await,
-                Kind::InternetGateway => ec2_vpc_igw::create(&self.clients, identity, tags).await,
-                Kind::SecurityGroup => {
-                    ec2_security_group::create(&self.clients, identity, tags, wanted).await
+            let (mut tried, mut generation) = (0, 0);
+            loop {
+                let fault = match self.create_once(kind, identity, tags, wanted, generation).await {
+                    Ok(found) => {
+                        self.made(&found);
+                        return Ok(found);
+                    }
+                    Err(fault) => fault,
+                };
+                let token = matches!(fault.code.as_str(), OLD_TOKEN | "IdempotentParameterMismatch");
+                let asks_again = match fault.class {
+                    Class::Exists | Class::Transient | Class::Throttled | Class::State => true,
+                    // Something that it needs was made a moment ago.
+                    Class::NotFound => self.is_fresh(&Json::Object(wanted.clone()).to_string()),
+                    _ => false,
+                };
+                if !asks_again {
+                    return Err(fault);
                 }
-                _ => Err(not_built(kind)),
+                if fault.class != Class::Throttled {
+                    if !token {
+                        tokio::time::sleep(pause(tried, LONGEST_PAUSE)).await;
+                    }
+                    let all = self.find(kind, &identity.owner).await?;
+                    if let Some(found) = all.into_iter().find(|f| f.identity == *identity) {
+                        self.made(&found);
+                        return Ok(found);
+                    }
+                } else {
+                    tokio::time::sleep(pause(tried + 1, LONGEST_PAUSE)).await;
+                }
+                if token && generation < GENERATIONS {
+                    generation += 1;
+                    continue;
+                }
+                tried += 1;
+                if fault.class == Class::Exists && tried > 2 {
+                    let text = format!("{}; it isn't ours: choose another name, or delete it", fault.message);
+                    return Err(CloudFault { class: Class::Refused, message: text, ..fault });
+                }
+                if tried >= self.clients.tries(TRIES) {
+                    return Err(fault);
+                }
             }
         }
         .boxed()
     }
 
+    /// After a fault the object is read again, and what is still open is tried again.
     fn update<'a>(
         &'a self,
         found: &'a Found,
@@ -133,45 +323,80 @@ impl Cloud for Account {
         changed: &'a [String],
     ) -> BoxFuture<'a, Result<Found, CloudFault>> {
         async move {
-            for option in changed {
-                match (found.kind, option.as_str()) {
-                    (_, "tags") => self.retag(found, tags).await?,
-                    (Kind::Vpc, option) => {
-                        ec2_vpc_net::set(&self.clients, &found.id, option, &wanted[option]).await?;
+            let (mut now, mut open) = (found.clone(), changed.to_vec());
+            let mut tried = 0;
+            loop {
+                let fault = match self.set_all(&now, tags, wanted, &open).await {
+                    Ok(()) => return self.again(&now).await,
+                    Err(fault) => fault,
+                };
+                tried += 1;
+                let again = match fault.class {
+                    Class::Exists | Class::Transient | Class::Throttled | Class::State => true,
+                    Class::NotFound => {
+                        self.is_fresh(&found.id) || self.is_fresh(&Json::Object(wanted.clone()).to_string())
                     }
-                    (Kind::Subnet, option) => {
-                        ec2_vpc_subnet::set(&self.clients, &found.id, option, &wanted[option]).await?;
-                    }
-                    (Kind::SecurityGroup, option) => {
-                        ec2_security_group::set(&self.clients, found, option, &wanted[option]).await?;
-                    }
-                    (Kind::InternetGateway, "vpc_id") => {
-                        ec2_vpc_igw::attach(&self.clients, &found.id, text(wanted, "vpc_id")?).await?;
-                    }
-                    (kind, option) => return Err(cannot_change(kind, option)),
+                    _ => false,
+                };
+                if !again || tried >= self.clients.tries(TRIES) {
+                    return Err(fault);
+                }
+                tokio::time::sleep(pause(tried, LONGEST_PAUSE)).await;
+                now = self.again(&now).await?;
+                open.retain(|option| match option.as_str() {
+                    "tags" => now.tags != *tags,
+                    option => now.state.get(option) != wanted.get(option),
+                });
+                if open.is_empty() {
+                    return Ok(now);
                 }
             }
-            self.again(found).await
         }
         .boxed()
     }
 
+    fn identity(&self) -> BoxFuture<'_, Option<String>> {
+        self.clients.identity().boxed()
+    }
+
+    /// AWS lets go of what others used some time after them.
     fn delete<'a>(&'a self, found: &'a Found) -> BoxFuture<'a, Result<(), CloudFault>> {
         async move {
-            let end = match found.kind {
-                Kind::Vpc => ec2_vpc_net::delete(&self.clients, &found.id).await,
-                Kind::Subnet => ec2_vpc_subnet::delete(&self.clients, &found.id).await,
-                Kind::InternetGateway => ec2_vpc_igw::delete(&self.clients, found).await,
-                Kind::SecurityGroup => ec2_security_group::delete(&self.clients, &found.id).await,
-                kind => Err(not_built(kind)),
-            };
-            match end {
-                Err(fault) if fault.class == Class::NotFound => Ok(()),
-                end => end,
+            let began = tokio::time::Instant::now();
+            for tried in 0.. {
+                let fault = match self.delete_once(found).await {
+                    Ok(()) => return Ok(()),
+                    Err(fault) if fault.class == Class::NotFound => return Ok(()),
+                    Err(fault) => fault,
+                };
+                let held = matches!(fault.class, Class::Dependency | Class::State);
+                let broken = matches!(fault.class, Class::Transient | Class::Throttled);
+                if !(held && began.elapsed() < HELD || broken && tried < self.clients.tries(TRIES)) {
+                    return Err(fault);
+                }
+                tokio::time::sleep(pause(tried, LONGEST_PAUSE)).await;
             }
+            Ok(())
         }
         .boxed()
     }
+}
+
+/// Sorts a list of texts, without doubles, so that its order is no difference.
+fn sorted(options: &mut Options, name: &str) {
+    if let Some(Json::Array(all)) = options.get_mut(name) {
+        all.sort_by_key(ToString::to_string);
+        all.dedup();
+    }
+}
+
+/// A policy document, given as a mapping or as text.
+fn document(options: &mut Options, name: &str) -> Result<(), CloudFault> {
+    let Some(Json::String(text)) = options.get(name) else { return Ok(()) };
+    let parsed = serde_json::from_str::<Json>(text)
+        .map_err(|e| CloudFault::refused("plan", format!("`{name}` is no JSON: {e}")))?;
+    options.insert(name.to_owned(), parsed);
+    Ok(())
 }
 
 fn cannot_change(kind: Kind, option: &str) -> CloudFault {

@@ -1,0 +1,129 @@
+//! Infrastructure plays outside of a run: what `plan` and `destroy` share.
+//!
+//! Owns: finding the declarations of a playbook, their variables and accounts. Must not: change anything in a cloud.
+
+use std::sync::Arc;
+
+use super::Trouble;
+use super::setup::Ready;
+use crate::engine;
+use crate::infra::apply::find_declared;
+use crate::infra::cloud::Cloud;
+use crate::infra::declare::{self, Declared};
+use crate::infra::plan::{Plan, PlanFault, Planner};
+use crate::infra::site::{NoCloud, Site, explained};
+use crate::resolve::{Item, Play, Task};
+use crate::source::{Diagnostics, Span};
+use crate::template::{Scope, Templates};
+
+/// One declaration of a playbook.
+pub(super) struct Part {
+    pub(super) play: Arc<Play>,
+    pub(super) declared: Declared,
+    pub(super) scope: Arc<dyn Scope>,
+    pub(super) site: Site,
+}
+
+fn each<'p>(items: &'p [Item], visit: &mut dyn FnMut(&'p Arc<Task>)) {
+    for item in items {
+        match item {
+            Item::Task(task) => visit(task),
+            Item::Block(block) => {
+                [&block.items, &block.rescue, &block.always].into_iter().for_each(|items| each(items, visit))
+            }
+        }
+    }
+}
+
+fn tasks(play: &Play) -> Vec<&Arc<Task>> {
+    let mut found = Vec::new();
+    each(&play.items, &mut |task| {
+        if &*task.action.name == "infrastructure" {
+            found.push(task);
+        }
+    });
+    found
+}
+
+/// Says what is wrong with the declarations of plays, as far as it can be known before a run.
+pub(super) fn check(plays: &[Arc<Play>], templates: &Templates, out: &mut Diagnostics) {
+    for task in plays.iter().flat_map(|play| tasks(play)) {
+        let mut found = Diagnostics::default();
+        declare::read(&declare::node_of(&task.action.args), templates, &mut found);
+        // Templates have been looked at with those of all tasks.
+        found.list.retain(|d| d.code != "bad-template" && d.code != "unknown-key");
+        out.extend(found);
+    }
+}
+
+/// Ends a command that works on infrastructure where this build has no cloud.
+pub(super) fn refuse_without_cloud(plays: &[Arc<Play>]) -> Result<(), Trouble> {
+    if cfg!(feature = "aws") || plays.iter().all(|play| tasks(play).is_empty()) {
+        return Ok(());
+    }
+    Err(Trouble::new(crate::exit::PLAYBOOK, format!("error: {}", NoCloud::NotBuilt)))
+}
+
+/// Every declaration, with its variables.
+pub(super) fn parts(ready: &Ready) -> Result<Vec<Part>, Trouble> {
+    refuse_without_cloud(&ready.playbook.plays)?;
+    let mut parts = Vec::new();
+    for play in &ready.playbook.plays {
+        for task in tasks(play) {
+            let mut found = Diagnostics::default();
+            let node = declare::node_of(&task.action.args);
+            let Some(declared) = declare::read(&node, &ready.templates, &mut found) else { continue };
+            let scope = engine::local_scope(play, &ready.store, &ready.templates, &ready.resolver)
+                .map_err(|(text, at)| at_place(ready, at, &text))?;
+            let site = Site::of(&declared, &ready.templates, &scope)
+                .map_err(|fault| trouble(ready, task.span, &fault))?;
+            parts.push(Part { play: Arc::clone(play), declared, scope, site });
+        }
+    }
+    Ok(parts)
+}
+
+impl Part {
+    /// The account.
+    pub(super) async fn open(&self) -> Result<Box<dyn Cloud>, Trouble> {
+        self.site.open().await.map_err(|error| Trouble::new(crate::exit::PLAYBOOK, format!("error: {error}")))
+    }
+
+    /// What would change now.
+    pub(super) async fn plan(&self, ready: &Ready, replace: &[String]) -> Result<Plan, Trouble> {
+        let cloud = self.open().await?;
+        let planner = Planner {
+            declared: &self.declared,
+            owner: &self.site.owner,
+            cloud: &*cloud,
+            templates: &ready.templates,
+            scope: Arc::clone(&self.scope),
+            replace,
+        };
+        let planned = match find_declared(&planner).await {
+            Ok(found) => planner.plan(&found),
+            Err(fault) => Err(fault.into()),
+        };
+        match planned {
+            Ok(plan) => Ok(plan),
+            Err(PlanFault::Cloud(fault)) => {
+                let text = explained(&*cloud, &fault).await;
+                Err(Trouble::new(crate::exit::ERROR, format!("error: {text}")))
+            }
+            Err(fault) => Err(trouble(ready, self.declared.span, &fault)),
+        }
+    }
+}
+
+fn at_place(ready: &Ready, at: Span, text: &str) -> Trouble {
+    Trouble::new(crate::exit::PLAYBOOK, format!("error: {}: {text}", ready.sources.place(at)))
+}
+
+/// A plan that can't be made, with its place.
+pub(super) fn trouble(ready: &Ready, play: Span, fault: &PlanFault) -> Trouble {
+    let at = match fault {
+        PlanFault::Option { at, .. } | PlanFault::Argument { at, .. } => *at,
+        _ => play,
+    };
+    at_place(ready, at, &fault.to_string())
+}

@@ -1,0 +1,241 @@
+//! Infrastructure plays against an emulator of AWS: the program as users run it, and a proxy that breaks calls.
+
+mod emulator;
+
+use emulator::{Emulator, Fault};
+
+/// One of every kind, with references between them.
+const WORLD: &str = r#"
+- name: World
+  vars: {data: "echo hello"}
+  infrastructure:
+    name: "{{ owner }}"
+    region: eu-west-1
+    resources:
+      vpc: {ec2_vpc_net: {cidr_block: "{{ network | default('10.0.0.0/16') }}"}}
+      gate: {ec2_vpc_igw: {vpc_id: "{{ vpc.id }}"}}
+      public: {ec2_vpc_subnet: {vpc_id: "{{ vpc.id }}", cidr: 10.0.0.0/24, map_public: true}}
+      private: {ec2_vpc_subnet: {vpc_id: "{{ vpc.id }}", cidr: 10.0.1.0/24}}
+      nat: {ec2_vpc_nat_gateway: {subnet_id: "{{ public.id }}"}}
+      fixed: {ec2_eip: {}}
+      out: {ec2_vpc_route_table: {vpc_id: "{{ vpc.id }}", subnets: ["{{ public.id }}"], routes: [{dest: 0.0.0.0/0, gateway_id: "{{ gate.id }}"}]}}
+      inside: {ec2_vpc_route_table: {vpc_id: "{{ vpc.id }}", subnets: ["{{ private.id }}"], routes: [{dest: 0.0.0.0/0, nat_gateway_id: "{{ nat.id }}"}]}}
+      door: {ec2_security_group: {description: door, vpc_id: "{{ vpc.id }}"}}
+      nodes:
+        ec2_security_group:
+          name: "{{ owner }}-nodes"
+          description: nodes
+          vpc_id: "{{ vpc.id }}"
+          rules:
+            - {proto: all, group_name: "{{ owner }}-nodes"}
+            - {ports: [80, 443], group_id: "{{ door.id }}"}
+            - {ports: 22, cidr_ip: 0.0.0.0/0}
+      key: {ec2_key: {key_material: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC1Hn8Zl0PbGxAEhZxjQ1sCXDTX8bJGjVkXIcZ7hM3Ui ada}}
+      bucket: {s3_bucket: {versioning: true, force: true}}
+      role:
+        iam_role:
+          policy_json: {Version: "2012-10-17", Statement: [{Effect: Allow, Action: "s3:*", Resource: "arn:aws:s3:::{{ bucket.name }}/*"}]}
+      masters:
+        ec2_instance:
+          count: "{{ masters_wanted | default(2) }}"
+          image_id: ami-785db401
+          instance_type: "{{ type | default('m5.large') }}"
+          vpc_subnet_id: "{{ private.id }}"
+          security_groups: ["{{ nodes.id }}"]
+          key_name: "{{ key.name }}"
+          iam_instance_profile: "{{ role.instance_profile }}"
+          user_data: "{{ data }}"
+          volumes: [{device_name: /dev/sda1, volume_size: 20}]
+          tags: {role: master}
+      lb:
+        elb_classic_lb:
+          listeners: [{protocol: tcp, load_balancer_port: 80, instance_port: 80}]
+          subnets: ["{{ public.id }}"]
+          security_group_ids: ["{{ door.id }}"]
+          scheme: internal
+          instance_ids: "{{ masters.instance_ids }}"
+          health_check: {ping_protocol: tcp, ping_port: 5050, healthy_threshold: 2, response_timeout: 5}
+          idle_timeout: 120
+"#;
+
+fn world() -> Emulator {
+    let emulator = Emulator::start();
+    std::fs::write(emulator.folder.path().join("world.yml"), WORLD).unwrap();
+    emulator
+}
+
+fn owner(name: &str) -> String {
+    format!("owner={name}")
+}
+
+fn run(emulator: &Emulator, name: &str, more: &[&str]) -> (Option<i32>, String) {
+    emulator.play(&[&["run", "world.yml", "-e", &owner(name)], more].concat())
+}
+
+fn plan(emulator: &Emulator, name: &str, more: &[&str]) -> (Option<i32>, String) {
+    emulator.play(&[&["plan", "world.yml", "-e", &owner(name)], more].concat())
+}
+
+/// What belongs to an owner, without ids: what `destroy` would ask about.
+fn objects(emulator: &Emulator, name: &str) -> Vec<String> {
+    let (_, text) = emulator.play(&["destroy", "world.yml", "-e", &owner(name)]);
+    let lines = text.lines().filter_map(|l| l.strip_prefix("- delete "));
+    let mut all: Vec<String> =
+        lines.filter_map(|l| l.rsplit_once(' ')).map(|(what, _)| what.to_owned()).collect();
+    all.sort();
+    all
+}
+
+fn destroy(emulator: &Emulator, name: &str) {
+    let (status, text) = emulator.play(&["destroy", "world.yml", "-y", "-e", &owner(name)]);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.ends_with(&format!("nothing is left of `{name}`\n")), "{text}");
+}
+
+/// Nothing but what every account has from the start.
+fn nothing_is_left(emulator: &Emulator) {
+    for (action, element, from_start) in [
+        ("DescribeVpcs", "vpcId", 1),
+        ("DescribeInternetGateways", "internetGatewayId", 0),
+        ("DescribeAddresses", "allocationId", 0),
+        ("DescribeKeyPairs", "keyName", 0),
+        ("DescribeSecurityGroups", "groupDescription", 1),
+    ] {
+        assert_eq!(emulator.count(action, element), from_start, "{action}");
+    }
+}
+
+#[test]
+fn a_world_is_made_twice_with_nothing_to_do_in_between_and_nothing_stays() {
+    let emulator = world();
+    for _ in 0..2 {
+        let (status, text) = plan(&emulator, "a", &[]);
+        assert_eq!(status, Some(3), "{text}");
+        assert!(text.contains("    vpc_id: (known when applied)\n"), "{text}");
+        assert!(text.ends_with("16 to create, 0 to update, 0 to replace, 0 to delete\n"), "{text}");
+        emulator.breaks(Fault::None);
+        let (status, text) = run(&emulator, "a", &["--check"]);
+        assert_eq!(status, Some(0), "{text}");
+        assert_eq!(emulator.calls(), Vec::<String>::new());
+        let (status, text) = run(&emulator, "a", &[]);
+        assert_eq!(status, Some(0), "{text}");
+        assert_eq!(plan(&emulator, "a", &[]).0, Some(0), "{}", plan(&emulator, "a", &[]).1);
+        emulator.breaks(Fault::None);
+        let (status, text) = run(&emulator, "a", &[]);
+        assert_eq!((status, emulator.calls()), (Some(0), Vec::new()), "{text}");
+        destroy(&emulator, "a");
+        nothing_is_left(&emulator);
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_call_is_repeated_without_a_double_or_an_orphan() {
+    let emulator = world();
+    emulator.breaks(Fault::None);
+    assert_eq!(run(&emulator, "whole", &[]).0, Some(0));
+    let wanted = objects(&emulator, "whole");
+    let calls = emulator.calls().len();
+    assert!(calls > 30, "{calls}");
+    let (mut names, mut killed) = (vec!["whole".to_owned()], 0);
+    for at in 1..=calls {
+        let name = format!("k{at}");
+        emulator.breaks(Fault::KillAt(at));
+        let (status, text) = run(&emulator, &name, &[]);
+        // Calls run side by side, so that one run may need fewer than another.
+        killed += usize::from(status.is_none());
+        assert!(status.is_none() || at + 3 > calls, "call {at}: {text}");
+        let before = emulator.calls();
+        emulator.breaks(Fault::None);
+        let (status, text) = run(&emulator, &name, &[]);
+        assert_eq!(status, Some(0), "call {at} {:?}: {text}", before.get(at - 1));
+        assert_eq!(objects(&emulator, &name), wanted, "call {at} {:?}", before.get(at - 1));
+        let (status, text) = plan(&emulator, &name, &[]);
+        assert_eq!(status, Some(0), "call {at}: {text}");
+        names.push(name);
+    }
+    assert!(killed + 3 > calls, "{killed} of {calls}");
+    for name in names {
+        destroy(&emulator, &name);
+    }
+    nothing_is_left(&emulator);
+}
+
+#[test]
+fn lost_replies_and_throttling_change_nothing_but_the_time_it_takes() {
+    let emulator = world();
+    assert_eq!(run(&emulator, "whole", &[]).0, Some(0));
+    let wanted = objects(&emulator, "whole");
+    for (fault, name) in [(Fault::LoseReplies, "lost"), (Fault::Throttle, "slow")] {
+        emulator.breaks(fault);
+        let (status, text) = run(&emulator, name, &[]);
+        assert_eq!(status, Some(0), "{text}");
+        emulator.breaks(Fault::None);
+        assert_eq!(objects(&emulator, name), wanted);
+        assert_eq!(plan(&emulator, name, &[]).0, Some(0), "{}", plan(&emulator, name, &[]).1);
+        emulator.breaks(fault);
+        destroy(&emulator, name);
+    }
+    emulator.breaks(Fault::None);
+    destroy(&emulator, "whole");
+    nothing_is_left(&emulator);
+}
+
+#[test]
+fn changes_are_made_in_place_or_by_replacement_that_must_be_allowed() {
+    let emulator = world();
+    assert_eq!(run(&emulator, "a", &[]).0, Some(0));
+    // In place: a type, by stop and start.
+    let (status, text) = plan(&emulator, "a", &["-e", "type=m5.xlarge"]);
+    assert_eq!(status, Some(3));
+    assert!(text.contains("    instance_type: \"m5.large\" -> \"m5.xlarge\"\n"), "{text}");
+    assert!(text.ends_with("0 to create, 2 to update, 0 to replace, 0 to delete\n"), "{text}");
+    emulator.breaks(Fault::None);
+    let (status, text) = run(&emulator, "a", &["-e", "type=m5.xlarge"]);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(!emulator.calls().contains(&"RunInstances".to_owned()));
+    // Fewer: the last one goes, and the load balancer's members with it.
+    let fewer = ["-e", "type=m5.xlarge", "-e", "masters_wanted=1"];
+    let (status, text) = run(&emulator, "a", &fewer);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains("(item=delete masters[1] (ec2_instance) i-"), "{text}");
+    assert_eq!(plan(&emulator, "a", &fewer).0, Some(0));
+    // One of them by name.
+    let by_name = [&fewer[..], &["--replace", "masters"]].concat();
+    let (status, text) = run(&emulator, "a", &by_name);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains("(item=create masters (ec2_instance) i-"), "{text}");
+    // A replacement of what they stand on takes them along.
+    let elsewhere = [&fewer[..], &["-e", "network=10.0.0.0/20"]].concat();
+    emulator.breaks(Fault::None);
+    let (status, text) = run(&emulator, "a", &elsewhere);
+    assert_eq!((status, emulator.calls()), (Some(2), Vec::new()), "{text}");
+    assert!(text.contains("replacing `masters` needs `--allow-replace`: what is on them is lost"), "{text}");
+    let (status, text) = run(&emulator, "a", &[&elsewhere[..], &["--allow-replace"]].concat());
+    assert_eq!(status, Some(0), "{text}");
+    assert_eq!(plan(&emulator, "a", &elsewhere).0, Some(0));
+    destroy(&emulator, "a");
+    nothing_is_left(&emulator);
+}
+
+#[test]
+fn a_teardown_deletes_what_uses_before_what_is_used() {
+    let emulator = world();
+    assert_eq!(run(&emulator, "a", &[]).0, Some(0));
+    emulator.breaks(Fault::None);
+    destroy(&emulator, "a");
+    let calls = emulator.calls();
+    let at = |call: &str| calls.iter().position(|c| c == call).unwrap_or_else(|| panic!("{call}: {calls:?}"));
+    let last = |call: &str| calls.iter().rposition(|c| c == call).unwrap();
+    for (first, then) in [
+        ("DeleteNatGateway", "ReleaseAddress"),
+        ("TerminateInstances", "DetachInternetGateway"),
+        ("ReleaseAddress", "DetachInternetGateway"),
+        ("DeleteLoadBalancer", "DeleteSecurityGroup"),
+        ("DeleteRouteTable", "DeleteSubnet"),
+        ("DeleteSecurityGroup", "DeleteVpc"),
+        ("DeleteSubnet", "DeleteVpc"),
+        ("RemoveRoleFromInstanceProfile", "DeleteRole"),
+    ] {
+        assert!(last(first) < at(then), "{first} before {then}: {calls:?}");
+    }
+}
