@@ -13,6 +13,9 @@ pub struct Known;
 
 impl Catalogue for Known {
     fn find(&self, short: &str) -> Option<Found> {
+        if short.starts_with('_') {
+            return None;
+        }
         super::find(short)
             .map(|action| Found::Controller(action.spec()))
             .or_else(|| modules::find(short).map(Found::Module))
@@ -20,7 +23,8 @@ impl Catalogue for Known {
 
     fn names(&self) -> Vec<&'static str> {
         let mut names = super::names();
-        names.extend(modules::catalogue().iter().map(|spec| spec.name));
+        // Names with an underscore are for the controller itself.
+        names.extend(modules::catalogue().iter().map(|spec| spec.name).filter(|name| !name.starts_with('_')));
         names.sort_unstable();
         names.dedup();
         names

@@ -153,11 +153,16 @@ impl Pass<'_> {
             }
             ActionKind::Custom(path) => {
                 let args = self.arguments(None, &shared)?;
+                let run = &walker.playing.run.inputs;
+                let python =
+                    run.templates.expression("ansible_python_interpreter | default('')", None, &shared)?;
                 let mut wrapped = Map::new();
-                wrapped.insert("args".into(), Json::Object(args));
-                wrapped.insert("name".into(), (*task.action.name).into());
-                let upload = ("path".to_owned(), crate::connection::Content::File(path.clone()));
-                match remote.send("custom", wrapped, vec![upload], self.keywords.check, false).await {
+                wrapped.insert("_args".into(), Json::Object(args));
+                wrapped.insert("_name".into(), (*task.action.name).into());
+                wrapped.insert("_interpreter".into(), python.to_string().into());
+                wrapped.insert("_verbosity".into(), run.options.verbosity.into());
+                let upload = ("_path".to_owned(), crate::connection::Content::File(path.clone()));
+                match remote.send("_custom", wrapped, vec![upload], self.keywords.check, false).await {
                     Ok(reply) => Ended::Done(Done::plain(reply.result)),
                     Err(fault) => Ended::Unreachable(fault),
                 }

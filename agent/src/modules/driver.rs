@@ -40,6 +40,7 @@ modules! {
     super::command::Shell,
     super::copy::Copy,
     super::cron::Cron,
+    super::custom::Custom,
     super::docker_container::DockerContainer,
     super::docker_image::DockerImage,
     super::docker_info::DockerContainerInfo,

@@ -10,6 +10,7 @@ pub mod apt_key;
 pub mod apt_repository;
 pub mod authorized_key;
 pub mod cron;
+pub mod custom;
 mod docker;
 pub mod docker_container;
 mod docker_container_options;
