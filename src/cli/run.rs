@@ -208,7 +208,11 @@ pub(super) fn run_to(args: &RunArgs, status: fn(&engine::Ended) -> u8) -> Result
     };
     let earlier = earlier_run(args)?;
     check_limit(args, &ready)?;
-    boot_labs(&ready.labs)?;
+    // A run that works on this machine alone, such as one over infrastructure, boots nobody.
+    let used = engine::hosts_of(&ready.playbook, &ready.store, &ready.templates);
+    if used.is_none_or(|used| used.iter().any(|host| &**host != "localhost")) {
+        boot_labs(&ready.labs)?;
+    }
     let (password, become_password) = passwords(args)?;
     let directory = std::env::current_dir()?;
     // What only explains is no run: it must not become the latest one.

@@ -31,6 +31,10 @@ pub struct Declared {
 pub struct Resource {
     pub name: Spanned<String>,
     pub kind: Kind,
+    /// Written beside the kind: without it there is no such resource, and what is there of it goes.
+    pub when: Option<Node>,
+    /// `needs` beside the kind: resources that must be there first though no option refers to them.
+    pub after: Option<Node>,
     /// Options by canonical name.
     pub options: Vec<(Spanned<String>, Node)>,
     /// Resources it refers to, by position, with the first place that does.
@@ -118,9 +122,16 @@ fn resource(key: &Node, value: &Node, out: &mut Diagnostics) -> Option<Resource>
         out.push(Diagnostic::error("wrong-type", message, value.span).help("such as `{ec2_vpc_net: {...}}`"));
         return None;
     };
-    let [entry] = entries.as_slice() else {
+    let (conditions, kinds): (Vec<&Entry>, Vec<&Entry>) =
+        entries.iter().partition(|e| matches!(e.key.as_str(), Some("when" | "needs")));
+    let beside = |key: &str| conditions.iter().find(|e| e.key.as_str() == Some(key)).map(|e| e.value.clone());
+    let (when, after) = (beside("when"), beside("needs"));
+    let [entry] = kinds.as_slice() else {
         let message = format!("the resource `{name}` must have one key, the name of its kind");
-        out.push(Diagnostic::error("not-one-kind", message, value.span));
+        out.push(
+            Diagnostic::error("not-one-kind", message, value.span)
+                .help("and, if need be, `when` and `needs`"),
+        );
         return None;
     };
     let written = entry.key.as_str().unwrap_or_default();
@@ -168,7 +179,7 @@ fn resource(key: &Node, value: &Node, out: &mut Diagnostics) -> Option<Resource>
         })
         .collect();
     let name = Spanned { value: name.to_owned(), span: key.span };
-    Some(Resource { name, kind, options, needs: Vec::new() })
+    Some(Resource { name, kind, when, after, options, needs: Vec::new() })
 }
 
 fn is_name(name: &str) -> bool {
@@ -216,6 +227,37 @@ fn edges(resources: &mut [Resource], templates: &Templates, out: &mut Diagnostic
         resources.iter().enumerate().map(|(at, r)| (r.name.value.clone(), at)).collect();
     for resource in resources.iter_mut() {
         let mut needs: Vec<(usize, Span)> = Vec::new();
+        let after = resource.after.iter().flat_map(|n| match &n.value {
+            Yaml::Seq(items) => items.iter().collect(),
+            _ => vec![n],
+        });
+        for node in after {
+            let name = node.scalar_text().unwrap_or_default();
+            match places.get(&name) {
+                Some(at) => needs.push((*at, node.span)),
+                None => {
+                    let finding =
+                        Diagnostic::error("unknown-resource", format!("no resource `{name}`"), node.span);
+                    out.push(match nearest(&name, places.keys().map(String::as_str)) {
+                        Some(near) => finding.label(format!("did you mean `{near}`?")),
+                        None => finding.help("`needs` lists names of resources of this infrastructure"),
+                    });
+                }
+            }
+        }
+        if let Some((text, span)) = resource.when.as_ref().and_then(|w| Some((w.scalar_text()?, w.span))) {
+            match templates.check_expression(&text) {
+                Ok(refs) => {
+                    let at = |name: &str| places.get(name).map(|at| (*at, span));
+                    for need in refs.names.iter().filter_map(|r| at(&r.name)) {
+                        if !needs.iter().any(|(known, _)| *known == need.0) {
+                            needs.push(need);
+                        }
+                    }
+                }
+                Err(error) => out.push(Diagnostic::error("bad-template", error.to_string(), span)),
+            }
+        }
         for (_, value) in &resource.options {
             texts(value, &mut |text, span| match templates.check_text(text) {
                 Ok(refs) => {

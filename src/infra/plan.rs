@@ -198,6 +198,11 @@ impl Planner<'_> {
     /// As [`Planner::plan`].
     pub fn resource(&self, at: usize, known: &Known, found: &[Found]) -> Result<Vec<Item>, PlanFault> {
         let resource = &self.declared.resources[at];
+        if let Some(when) = &resource.when
+            && !self.templates.condition(when, &self.scope(known))?
+        {
+            return Ok(Vec::new());
+        }
         let rendered = self.render(resource, known)?;
         let count = match rendered.known.get("count") {
             Some(count) => count
@@ -277,17 +282,21 @@ impl Planner<'_> {
         Ok(wanted)
     }
 
+    /// The play's variables with what resources gave so far over them.
+    fn scope(&self, known: &Known) -> Arc<dyn Scope> {
+        let values = self.declared.resources.iter().enumerate().map(|(at, other)| {
+            let value = known.get(&at).map_or_else(template::unknown, |v| template::from_json(v.clone()));
+            (other.name.value.clone(), value)
+        });
+        Arc::new(Results { outer: Arc::clone(&self.scope), values: values.collect() })
+    }
+
     /// Renders the options of a resource, as far as they are known.
     ///
     /// # Errors
     /// A template that fails, or options of a wrong type.
     pub fn render(&self, resource: &Resource, known: &Known) -> Result<Wanted, PlanFault> {
-        let values = self.declared.resources.iter().enumerate().map(|(at, other)| {
-            let value = known.get(&at).map_or_else(template::unknown, |v| template::from_json(v.clone()));
-            (other.name.value.clone(), value)
-        });
-        let scope: Arc<dyn Scope> =
-            Arc::new(Results { outer: Arc::clone(&self.scope), values: values.collect() });
+        let scope = self.scope(known);
         let mut raw = Options::new();
         let mut wanted = Wanted::default();
         for (name, node) in &resource.options {

@@ -386,3 +386,26 @@ resources:
     assert!(outcome.faults.is_empty() && left.is_empty(), "{:?}", outcome.faults);
     assert_eq!(cloud.calls(), ["delete inner", "delete door"]);
 }
+
+#[test]
+fn a_resource_that_is_not_wanted_is_not_made_and_goes_when_it_is_there() {
+    let cloud = Fake::default();
+    let text = "name: prod
+resources:
+  vpc: {ec2_vpc_net: {cidr_block: 10.0.0.0/16}}
+  gate: {when: WANTED, ec2_vpc_igw: {vpc_id: '{{ vpc.id }}'}}
+  sub: {ec2_vpc_subnet: {vpc_id: '{{ vpc.id }}', cidr: 10.0.0.0/24, tags: {gate: \"{{ gate.id | default('none') }}\"}}}
+";
+    assert!(run(&text.replace("WANTED", "2 > 1"), &cloud, false).faults.is_empty());
+    let without = text.replace("WANTED", "2 > 3");
+    let acts: Vec<String> = plan(&without, &cloud)
+        .items
+        .iter()
+        .filter(|i| i.act != Act::Keep)
+        .map(|i| format!("{} {}", i.act.word(), i.identity))
+        .collect();
+    assert_eq!(acts, ["update sub", "delete gate"]);
+    let outcome = run(&without, &cloud, false);
+    assert!(outcome.faults.is_empty(), "{:?}", outcome.faults);
+    assert!(plan(&without, &cloud).is_empty());
+}

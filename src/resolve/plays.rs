@@ -22,6 +22,8 @@ struct Imported {
     tags: Vec<String>,
     vars: Option<Arc<Layer>>,
     chain: Vec<super::Include>,
+    /// What plays need besides their own `needs`; a play without any follows the one before it anyway.
+    needs: Vec<Need>,
 }
 
 /// Playbook files that are open, with the place that asked for them.
@@ -121,7 +123,9 @@ impl Resolver {
         out: &mut Diagnostics,
     ) {
         let keywords = &import.keywords;
-        for given in keywords.given.iter().filter(|g| !matches!(g.name, "name" | "when" | "tags" | "vars")) {
+        for given in
+            keywords.given.iter().filter(|g| !matches!(g.name, "name" | "when" | "tags" | "vars" | "needs"))
+        {
             out.push(
                 Diagnostic::warning(
                     "no-effect",
@@ -134,6 +138,7 @@ impl Resolver {
         let mut inner = outer.clone();
         inner.when.extend(inherit::conditions(keywords.get("when")));
         inherit::add_tags(&mut inner.tags, keywords.get("tags"));
+        inner.needs.extend(needs(keywords, out).unwrap_or_default());
         if let Some(own) = keywords.get("vars").and_then(|n| inherit::layer(n, out)) {
             // The outer import's variables win, as the importing side does everywhere.
             inner.vars = Some(match &outer.vars {
@@ -255,7 +260,10 @@ impl Resolver {
                 id,
                 phase: keywords.get("phase").and_then(Node::scalar_text),
                 tags,
-                needs: needs(keywords, out),
+                needs: needs(keywords, out).map(|mut own| {
+                    own.extend(imported.needs.iter().cloned());
+                    own
+                }),
                 order: order(keywords, out),
                 strategy: strategy(keywords, out),
                 hosts,

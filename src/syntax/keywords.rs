@@ -135,7 +135,7 @@ pub static KEYWORDS: &[Keyword] = &[
     row("order", Shape::Text, PLAY),
     row("id", Shape::Text, PLAY),
     row("phase", Shape::Text, PLAY),
-    row("needs", Shape::Any, PLAY),
+    row("needs", Shape::Any, Place(1 | 32)),
     row("infrastructure", Shape::Any, PLAY),
     row("locks", Shape::Texts, Place(1 | 4 | 8)),
     // Blocks.

@@ -239,3 +239,34 @@ fn a_teardown_deletes_what_uses_before_what_is_used() {
         assert!(last(first) < at(then), "{first} before {then}: {calls:?}");
     }
 }
+
+#[test]
+fn the_shipped_infrastructure_is_made_in_every_size_and_goes_again() {
+    let emulator = Emulator::start();
+    let folder = emulator.folder.path();
+    let book = format!("{}/playbooks/infrastructure.yml", env!("CARGO_MANIFEST_DIR"));
+    let key = folder.join("key.pub");
+    std::fs::write(
+        &key,
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC1Hn8Zl0PbGxAEhZxjQ1sCXDTX8bJGjVkXIcZ7hM3Ui ada\n",
+    )
+    .unwrap();
+    let key = format!("ssh_public_key_file={}", key.display());
+    let (status, text) = emulator.play(&["plan", &book, "-e", "cluster_name=dc"]);
+    assert_eq!(status, Some(5), "{text}");
+    let all =
+        ["-e", "cluster_name=dc", "-e", "aws_image=ami-785db401", "-e", "admin_cidr=10.9.0.0/16", "-e", &key];
+    for (size, dynamic, instances) in [("minimal", true, 5), ("small", false, 9), ("recommended", false, 12)]
+    {
+        let (size, dynamic) = (format!("size={size}"), format!("dynamic_masters={dynamic}"));
+        let words = [&all[..], &["-e", &size, "-e", &dynamic]].concat();
+        let (status, text) = emulator.play(&[&["run", &book], &words[..]].concat());
+        assert_eq!(status, Some(0), "{size}: {text}");
+        assert_eq!(text.matches("(ec2_instance)").count(), instances, "{size}: {text}");
+        let (status, text) = emulator.play(&[&["plan", &book], &words[..]].concat());
+        assert_eq!(status, Some(0), "{size}: {text}");
+        let (status, text) = emulator.play(&[&["destroy", "-y", &book], &words[..]].concat());
+        assert_eq!(status, Some(0), "{size}: {text}");
+    }
+    nothing_is_left(&emulator);
+}
