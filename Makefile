@@ -47,6 +47,7 @@ emulator: ## Install the emulator of AWS that tests use, in the user's cache fol
 oracle: ## Run the whole corpus with Ansible and with dcos-play, and write docs/compatibility.md
 	@scripts/setup.sh build test
 	@$(MAKE) build
+	@for seed in 1 2 3 4 5 6 7 8 9 10; do tests/oracle/generated.py --bin ./dcos-play --seed $$seed -n 700 || exit 1; done
 	@tests/oracle/run.py --bin ./dcos-play --table docs/compatibility.md
 
 test-cluster: ## Upgrade, expand, replace and containers on a lab, for many minutes; needs root

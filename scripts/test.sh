@@ -86,6 +86,8 @@ if python3 tests/oracle/run.py --prepare >"$log" 2>&1; then
     cargo build --locked --quiet --bin dcos-play
     python3 tests/oracle/run.py --bin "${CARGO_TARGET_DIR:-target}/debug/dcos-play" --every 10 2>&1 | tee "$log" || failed+=(oracle)
     summary+=("beside Ansible: $(tail -n 1 "$log")")
+    python3 tests/oracle/generated.py --bin "${CARGO_TARGET_DIR:-target}/debug/dcos-play" -n 300 2>&1 | tee "$log" || failed+=(oracle-generated)
+    summary+=("beside Ansible: $(tail -n 1 "$log")")
 else
     tail -n 5 "$log" >&2
     summary+=("beside Ansible: skipped, ansible-core can't be installed")

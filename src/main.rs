@@ -3,10 +3,11 @@
 use std::io::{Write as _, stderr, stdout};
 use std::process::ExitCode;
 
-use clap::FromArgMatches as _;
+use clap::{CommandFactory as _, FromArgMatches};
+use dcos_play::cli::config::{self, Config};
 use dcos_play::cli::{
-    self, Arguments, Command, Trouble, destroy, graph, inventory, lab, lint, masters, plan, report, run,
-    simulate, ssh,
+    self, Arguments, Command, Trouble, ansible, destroy, graph, inventory, lab, lint, masters, plan, report,
+    run, simulate, ssh,
 };
 use dcos_play::connection::answer_askpass;
 use dcos_play::exit;
@@ -16,17 +17,43 @@ fn main() -> ExitCode {
         let written = writeln!(stdout(), "{password}");
         return if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    let parsed = cli::command().try_get_matches().and_then(|m| Arguments::from_arg_matches(&m));
-    let arguments = match parsed {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // clap prints help to standard output and faults to standard error.
-            let fine = !error.use_stderr();
-            drop(error.print());
-            return ExitCode::from(if fine { exit::FINE } else { exit::PLAYBOOK });
-        }
-    };
-    match dispatch(&arguments.command) {
+    let config = Config::load();
+    let settings = config.clone().unwrap_or_default();
+    if ansible::is_meant() {
+        let command = settings.defaults(ansible::AnsiblePlaybook::command());
+        return match read::<ansible::AnsiblePlaybook>(command, ansible::usage_status()) {
+            Ok(args) => ended(configured(config).and_then(|()| ansible::run(&args))),
+            Err(status) => status,
+        };
+    }
+    match read::<Arguments>(settings.defaults(cli::command()), exit::PLAYBOOK) {
+        Ok(arguments) => ended(configured(config).and_then(|()| dispatch(&arguments.command))),
+        Err(status) => status,
+    }
+}
+
+/// Reads the command line; what is wrong with it, or its help, is printed.
+fn read<A: FromArgMatches>(command: clap::Command, wrong: u8) -> Result<A, ExitCode> {
+    command.try_get_matches().and_then(|m| A::from_arg_matches(&m)).map_err(|error| {
+        // clap prints help to standard output and faults to standard error.
+        let fine = !error.use_stderr();
+        drop(error.print());
+        ExitCode::from(if fine { exit::FINE } else { wrong })
+    })
+}
+
+/// Takes over `ansible.cfg`, and says what in it has no effect.
+fn configured(config: Result<Config, String>) -> Result<(), Trouble> {
+    let config = config.map_err(|text| Trouble::new(exit::PLAYBOOK, text))?;
+    for warning in config.warnings() {
+        drop(writeln!(stderr(), "warning: {warning}"));
+    }
+    config::install(config);
+    Ok(())
+}
+
+fn ended(result: Result<u8, Trouble>) -> ExitCode {
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(trouble) => {
             drop(writeln!(stderr(), "{}", trouble.text));

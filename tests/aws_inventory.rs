@@ -360,6 +360,25 @@ fn a_profile_of_the_file_counts_more_than_keys_of_the_environment() {
 }
 
 #[test]
+fn an_endpoint_that_is_not_there_is_told_with_its_cause() {
+    let project = Project::new();
+    project.file("aws_ec2.yml", "plugin: aws_ec2\nregions: [eu-west-1]\n");
+    let mut command = project.command(&["inventory", "-i", "aws_ec2.yml", "list"]);
+    let settings = [
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
+        ("AWS_ACCESS_KEY_ID", "AKIAOTHER"),
+        ("AWS_SECRET_ACCESS_KEY", "geheim"),
+        ("AWS_MAX_ATTEMPTS", "1"),
+    ];
+    let output = command.envs(settings).output().expect("the binary runs");
+    let words = unwrapped(&String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(5), "{words}");
+    assert!(words.contains("ec2:DescribeInstances: ") && words.contains("refused"), "{words}");
+    assert!(words.contains("[region eu-west-1]") && words.contains("is the network there"), "{words}");
+}
+
+#[test]
 fn the_shipped_inventory_makes_the_groups_of_the_playbooks() {
     let Some(aws) = Emulator::start() else { return };
     let (vpc, subnet) = network(&aws, "eu-west-1", 80);

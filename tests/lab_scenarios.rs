@@ -1,5 +1,5 @@
-//! What goes wrong and what is rare on a lab: the scenarios of the reference that no other test has (L4, L6, L9, L10, L16, L19,
-//! L20), a master replaced under its address, and the demo.
+//! What goes wrong and what is rare on a lab: the scenarios of the reference that no other test has (L4, L6 to L11, L16,
+//! L18 to L20), a master replaced under its address, and the demo.
 //!
 //! Takes minutes, needs root and what `dcos-play lab` needs. Runs with DCOS_PLAY_CLUSTER_TESTS=1 (`make test-cluster`), says so
 //! and passes otherwise.
@@ -50,10 +50,6 @@ fn bypassed(cluster: &Cluster, playbook: &str, changes: &[(&str, &str)]) -> Stri
     }
     fs_err::write(&path, text).expect("written");
     path
-}
-
-fn unbypassed(cluster: &Cluster) {
-    fs_err::remove_dir_all(Path::new(&cluster.file("mark", "")).with_file_name("bypass")).expect("removed");
 }
 
 #[test]
@@ -132,6 +128,73 @@ fn three_masters_reboots_demo_slots_lost_agents_and_the_same_address() {
 
     say("L10: an agent that was never told is found");
     cluster.until_violation(&["agent1"], "stale_agent");
+
+    say("L11: a replaced master stays off when it boots, and is found when somebody starts it");
+    cluster.lab(&["reboot", "m11"]);
+    assert_eq!(cluster.on("m11", "systemctl is-active dcos-exhibitor"), "inactive");
+    cluster.no_violations(&["m11"]);
+    cluster.on("m11", "systemctl start dcos-exhibitor");
+    cluster.until_violation(&["m11"], "old_master_revived");
+}
+
+#[test]
+fn an_old_master_that_runs_on_is_found() {
+    if !wanted() {
+        return;
+    }
+    let cluster = Cluster::new("10.83.0");
+    inventory(&cluster, &[11, 13, 15], &[12], BOTH);
+    if !cluster.up() {
+        return;
+    }
+    cluster.play("provision.yml", &[]).fine();
+    say("L7: the old master runs on, which the playbook would never allow");
+    let wrong = bypassed(&cluster, "replace-master.yml", &[("loop: [2181, 3888, 8181, 5050]", "loop: []")]);
+    let limits = ["rolling_deadline=10", "verify_deadline=10"];
+    cluster.play(&wrong, &["master_out=m11", "master_in=m12", "master_lost=true", limits[0], limits[1]]);
+    cluster.until_any_violation(&["m11", "m12", "m13", "m15"], &["sid_conflict", "two_leaders"]);
+}
+
+#[test]
+fn two_survivors_at_once_are_found() {
+    if !wanted() {
+        return;
+    }
+    let cluster = Cluster::new("10.83.0");
+    inventory(&cluster, &[11, 13, 15], &[], BOTH);
+    if !cluster.up() {
+        return;
+    }
+    cluster.play("provision.yml", &[]).fine();
+    say("L8: two survivors at once");
+    let wrong = bypassed(
+        &cluster,
+        "upgrade.yml",
+        &[("serial: 1", "serial: 3"), ("rolling_pass: followers", "rolling_pass: all")],
+    );
+    let config = "{\"dcos_config\": {\"oauth_enabled\": false}}";
+    cluster.play(&wrong, &[config, "rolling_deadline=10", "verify_deadline=10"]);
+    cluster.until_violation(&["m11", "m13", "m15"], "concurrent_upgrade");
+}
+
+#[test]
+fn an_address_outside_of_the_list_is_told_with_what_the_node_says() {
+    if !wanted() {
+        return;
+    }
+    let cluster = Cluster::new("10.83.0");
+    inventory(&cluster, &[11], &[], "");
+    if !cluster.up() {
+        return;
+    }
+    say("L18: ip-detect prints an address that is no master's");
+    let wrong = cluster.file("ip-detect.j2", "#!/bin/sh\necho 10.83.0.99\n");
+    cluster
+        .play("provision.yml", &[&format!("dcos_ip_detect_template={wrong}"), "verify_deadline=10"])
+        .refused(&[
+            "this node did not pass the gate \"Check that the node finds an address of the list of masters\"",
+            "detect_ip prints 10.83.0.99, and the masters are 10.83.0.11: Exhibitor does not start with another address",
+        ]);
 }
 
 #[test]
@@ -201,7 +264,6 @@ fn five_masters_wiped_ones_and_two_wrong_orders() {
         &[("serial: 1", &order), ("rolling_pass: followers", "rolling_pass: all")],
     );
     cluster.play(&wrong, &[&format!("master_out={}", out.0), &format!("master_in={}", out.1)]);
-    unbypassed(&cluster);
     cluster.until_violation(&["m11", "m12", "m13", "m14", "m15"], "leader_not_last");
 }
 

@@ -9,7 +9,14 @@ use clap::Args;
 #[derive(Debug, Clone, Default, Args)]
 pub struct InventoryFlags {
     /// Inventory file, folder, script, or `host1,host2,`; repeatable
-    #[arg(short, long = "inventory", value_name = "SOURCE", env = "ANSIBLE_INVENTORY", value_delimiter = None)]
+    #[arg(
+        short,
+        long = "inventory",
+        alias = "inventory-file",
+        value_name = "SOURCE",
+        env = "ANSIBLE_INVENTORY",
+        value_delimiter = None
+    )]
     pub inventory: Vec<String>,
     /// Only these hosts: a pattern such as `masters:!master2`, or @FILE
     #[arg(short, long, value_name = "PATTERN")]

@@ -43,6 +43,7 @@ pub fn run(args: &DestroyArgs, out: &mut (dyn Write + Send)) -> Result<u8, Troub
         playbooks: &args.playbooks,
         inventory: &args.inventory,
         variables: &args.variables,
+        library: None,
         run: RunInfo::default(),
     };
     let ready = setup::prepare(&wanted)?;

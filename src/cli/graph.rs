@@ -54,6 +54,7 @@ pub fn run(args: &GraphArgs, out: &mut dyn Write) -> Result<u8, Trouble> {
         playbooks: &args.playbooks,
         inventory: &args.inventory,
         variables: &args.variables,
+        library: None,
         run: RunInfo::default(),
     })?;
     let plays = &ready.playbook.plays;

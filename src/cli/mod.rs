@@ -4,7 +4,9 @@
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+pub mod ansible;
 pub mod common;
+pub mod config;
 pub mod destroy;
 mod ensembles;
 pub mod graph;
@@ -100,12 +102,19 @@ pub fn command() -> clap::Command {
 pub struct Trouble {
     pub text: String,
     pub exit: u8,
+    /// The text tells findings in playbook or inventory, each with its place.
+    pub findings: bool,
 }
 
 impl Trouble {
     /// Trouble with an exit status.
     pub fn new(exit: u8, text: impl Into<String>) -> Self {
-        Self { text: text.into(), exit }
+        Self { text: text.into(), exit, findings: false }
+    }
+
+    /// Findings in a playbook or an inventory.
+    pub(crate) fn found(text: String) -> Self {
+        Self { text, exit: crate::exit::PLAYBOOK, findings: true }
     }
 }
 

@@ -40,6 +40,7 @@ pub fn run(args: &PlanArgs, out: &mut dyn Write) -> Result<u8, Trouble> {
         playbooks: &args.playbooks,
         inventory: &args.inventory,
         variables: &args.variables,
+        library: None,
         run: RunInfo::default(),
     };
     let ready = setup::prepare(&wanted)?;

@@ -23,6 +23,7 @@ use crate::report::{Console, HostLogs, Json, Plain, Settings, Terminal, page};
 use crate::source::Diagnostics;
 use crate::vars::RunInfo;
 use crate::vars::secrets::Secret;
+use crate::vars::vault::password_in;
 
 /// How a run is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -116,6 +117,12 @@ pub struct RunArgs {
     /// Ask for the SSH password
     #[arg(short = 'k', long = "ask-pass")]
     pub ask_pass: bool,
+    /// File with the password to become another user; `-` reads standard input, a program is run
+    #[arg(long, visible_alias = "become-pass-file", value_name = "FILE", conflicts_with = "ask_become_pass")]
+    pub become_password_file: Option<PathBuf>,
+    /// File with the SSH password; `-` reads standard input, a program is run
+    #[arg(long, visible_alias = "conn-pass-file", value_name = "FILE", conflicts_with = "ask_pass")]
+    pub connection_password_file: Option<PathBuf>,
     /// The user to log in as
     #[arg(short = 'u', long = "user", value_name = "USER")]
     pub user: Option<String>,
@@ -134,6 +141,12 @@ pub struct RunArgs {
     /// Arguments for ssh
     #[arg(long, value_name = "ARGS", env = "ANSIBLE_SSH_COMMON_ARGS", allow_hyphen_values = true)]
     pub ssh_common_args: Option<String>,
+    /// More arguments for ssh, after those
+    #[arg(long, value_name = "ARGS", env = "ANSIBLE_SSH_EXTRA_ARGS", allow_hyphen_values = true)]
+    pub ssh_extra_args: Option<String>,
+    /// Folders with executables that are modules, separated by colons; those of the playbook come first
+    #[arg(short = 'M', long, value_name = "FOLDERS", env = "ANSIBLE_LIBRARY")]
+    pub module_path: Option<String>,
     /// Show more; repeat for even more
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -156,6 +169,11 @@ pub struct RunArgs {
 /// # Errors
 /// Anything wrong before the first host is touched.
 pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
+    run_to(args, engine::exit_code)
+}
+
+/// As [`run`], with another meaning of exit statuses.
+pub(super) fn run_to(args: &RunArgs, status: fn(&engine::Ended) -> u8) -> Result<u8, Trouble> {
     let tags = |list: &[String], default: &[&str]| -> Vec<String> {
         if list.is_empty() { default.iter().map(|s| (*s).to_owned()).collect() } else { list.to_vec() }
     };
@@ -163,6 +181,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
         playbooks: &args.playbooks,
         inventory: &args.inventory,
         variables: &args.variables,
+        library: args.module_path.as_deref(),
         run: RunInfo {
             check_mode: args.check,
             diff_mode: args.diff,
@@ -278,6 +297,8 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
                 connect_timeout: Duration::from_secs(args.timeout.max(1)),
                 check_host_keys: host_keys_checked(),
                 common_args: args.ssh_common_args.clone(),
+                extra_args: args.ssh_extra_args.clone(),
+                ssh_args: super::config::get().value("ssh_connection", "ssh_args").map(str::to_owned),
                 r#become: args.r#become,
                 become_user: args.become_user.clone(),
                 become_method: args.become_method.clone(),
@@ -338,7 +359,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
     if let Some(fault) = &ended.fault {
         writeln!(std::io::stderr(), "error: {fault}")?;
     }
-    Ok(engine::exit_code(&ended))
+    Ok(status(&ended))
 }
 
 /// A run that cannot keep its journal does not begin.
@@ -479,6 +500,13 @@ fn check_limit(args: &RunArgs, ready: &setup::Ready) -> Result<(), Trouble> {
 fn passwords(args: &RunArgs) -> Result<(Option<Secret>, Option<Secret>), Trouble> {
     let password =
         if args.ask_pass { Some(Secret::new(crate::ask::line("SSH password", None, true)?)) } else { None };
+    let password = match &args.connection_password_file {
+        Some(path) => Some(password_in(path, &[])?),
+        None => password,
+    };
+    if let Some(path) = &args.become_password_file {
+        return Ok((password, Some(password_in(path, &[])?)));
+    }
     let become_password = if args.ask_become_pass {
         let default = if password.is_some() { " (empty: the SSH password)" } else { "" };
         let typed = crate::ask::line(&format!("BECOME password{default}"), None, true)?;
@@ -524,8 +552,14 @@ fn claim(args: &RunArgs, ready: &setup::Ready, folder: &RunFolder) -> Result<Hos
 }
 
 pub(super) fn host_keys_checked() -> bool {
-    let said = std::env::var("ANSIBLE_HOST_KEY_CHECKING").unwrap_or_default();
-    !matches!(said.to_lowercase().as_str(), "false" | "no" | "0" | "off")
+    match std::env::var("ANSIBLE_HOST_KEY_CHECKING") {
+        Ok(said) => !matches!(said.to_lowercase().as_str(), "false" | "no" | "0" | "off"),
+        Err(_) => {
+            let config = super::config::get();
+            let said = config.flag("defaults", "host_key_checking");
+            said.or_else(|| config.flag("ssh_connection", "host_key_checking")).unwrap_or(true)
+        }
+    }
 }
 
 /// The command line as it can be shown: secrets given with `-e` are masked where they are known as such.

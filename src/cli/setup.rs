@@ -42,6 +42,8 @@ pub(super) struct Wanted<'a> {
     pub(super) playbooks: &'a [PathBuf],
     pub(super) inventory: &'a InventoryFlags,
     pub(super) variables: &'a VariableFlags,
+    /// Folders with modules, separated by colons, from the command line.
+    pub(super) library: Option<&'a str>,
     pub(super) run: RunInfo,
 }
 
@@ -118,14 +120,26 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
     });
     // The store holds the templates, so they only look back at it.
     let _ = known_hosts.set(Arc::downgrade(&store));
+    let config = super::config::get();
     let setup = Setup {
         templates: Arc::new(Check(Arc::clone(&templates))),
         static_text: Arc::new(EarlyText { templates: Arc::clone(&templates), store: Arc::clone(&store) }),
         unlock: Arc::new(Opener(Arc::clone(&vault))),
-        roles_path: Resolver::roles_path(
-            std::env::var("ANSIBLE_ROLES_PATH").ok().as_deref(),
-            std::env::home_dir().as_deref(),
-        ),
+        roles_path: match (std::env::var("ANSIBLE_ROLES_PATH").ok(), config.paths("defaults", "roles_path")) {
+            (None, Some(folders)) => folders,
+            (named, _) => Resolver::roles_path(named.as_deref(), std::env::home_dir().as_deref()),
+        },
+        library: wanted
+            .library
+            .map(str::to_owned)
+            .or_else(|| std::env::var("ANSIBLE_LIBRARY").ok())
+            .map(|folders| folders.split(':').filter(|f| !f.is_empty()).map(PathBuf::from).collect())
+            .or_else(|| config.paths("defaults", "library"))
+            .unwrap_or_default(),
+        gathers_facts: std::env::var("ANSIBLE_GATHERING")
+            .ok()
+            .or_else(|| config.value("defaults", "gathering").map(str::to_owned))
+            .is_none_or(|said| said != "explicit"),
         known_variables: Arc::new(move |name| known.contains(name)),
         ..Setup::new(Arc::clone(&sources), Arc::new(Known))
     };
@@ -173,7 +187,7 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
             labs: labs.labs(),
             warnings: found,
         }),
-        _ => Err(Trouble::new(crate::exit::PLAYBOOK, shown(&found, &sources))),
+        _ => Err(Trouble::found(shown(&found, &sources))),
     }
 }
 
@@ -365,7 +379,10 @@ pub(super) fn vault(flags: &VariableFlags, masks: &Arc<Masks>) -> Result<Vault, 
     for path in &flags.vault_password_file {
         vault.add_file("default", path)?;
     }
-    for id in &flags.vault_id {
+    let listed = super::config::get().value("defaults", "vault_identity_list").unwrap_or_default();
+    let listed: Vec<String> =
+        listed.split(',').map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()).collect();
+    for id in if flags.vault_id.is_empty() { &listed } else { &flags.vault_id } {
         let (name, path) = id.split_once('@').unwrap_or(("default", id));
         vault.add_file(name, Path::new(path))?;
     }

@@ -104,6 +104,7 @@ pub fn rehearse(
         playbooks: &wanted.playbooks,
         inventory: &wanted.inventory,
         variables: &wanted.variables,
+        library: None,
         run: RunInfo {
             check_mode: wanted.check,
             forks: wanted.forks,

@@ -72,6 +72,9 @@ pub struct ConnectionDefaults {
     pub connect_timeout: Duration,
     pub check_host_keys: bool,
     pub common_args: Option<String>,
+    pub extra_args: Option<String>,
+    /// Arguments from `ansible.cfg`.
+    pub ssh_args: Option<String>,
     pub r#become: bool,
     pub become_user: Option<String>,
     pub become_method: Option<String>,

@@ -273,7 +273,11 @@ impl Resolver {
                 force_handlers: keywords.get("force_handlers").cloned(),
                 // What is declared is made from here: facts of this machine serve nobody.
                 gather_facts: keywords.get("gather_facts").cloned().or_else(|| {
-                    infrastructure.map(|given| Node { span: given.key, value: Yaml::Bool(false) })
+                    let silent = (!self.setup.gathers_facts).then_some(play.span);
+                    infrastructure
+                        .map(|given| given.key)
+                        .or(silent)
+                        .map(|span| Node { span, value: Yaml::Bool(false) })
                 }),
                 gather_subset: keywords.get("gather_subset").cloned(),
                 gather_timeout: keywords.get("gather_timeout").cloned(),

@@ -43,6 +43,8 @@ pub struct Setup {
     pub roles_path: Vec<PathBuf>,
     /// Folders of ANSIBLE_LIBRARY, with executables that are modules.
     pub library: Vec<PathBuf>,
+    /// Whether plays that don't say gather facts.
+    pub gathers_facts: bool,
     pub static_text: Arc<dyn StaticText>,
     pub unlock: Arc<dyn Unlock>,
     /// Names that inventory, extra variables and the command line define.
@@ -68,6 +70,7 @@ impl Setup {
             templates: Arc::new(super::NoTemplateCheck),
             roles_path: Vec::new(),
             library: Vec::new(),
+            gathers_facts: true,
             static_text: Arc::new(Nothing),
             unlock: Arc::new(Nothing),
             known_variables: Arc::new(|_| false),

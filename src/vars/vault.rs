@@ -70,6 +70,31 @@ pub fn split_id(spec: &str) -> (&str, &str) {
     spec.split_once('@').filter(|(id, _)| !id.is_empty()).unwrap_or(("default", spec.trim_start_matches('@')))
 }
 
+/// The password in a file, or what the file says when it is a program; `-` is standard input.
+///
+/// # Errors
+/// A file that cannot be read, a program that fails, no password at all.
+pub fn password_in(path: &Path, arguments: &[&str]) -> Result<Secret, PasswordError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let text = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())?
+    } else if fs_err::metadata(path)?.permissions().mode() & 0o111 != 0 {
+        let output = Command::new(path).args(arguments).output()?;
+        if !output.status.success() {
+            let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(PasswordError::Script { status: output.status, message });
+        }
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    } else {
+        fs_err::read_to_string(path)?
+    };
+    let password = text.trim_matches(['\r', '\n']);
+    if password.is_empty() {
+        return Err(PasswordError::Empty(path.display().to_string()));
+    }
+    Ok(Secret::new(password))
+}
+
 impl Vault {
     /// Starts without passwords; decrypted texts are hidden through `masks`.
     #[must_use]
@@ -96,27 +121,10 @@ impl Vault {
     /// # Errors
     /// An unreadable file, a failing script, an empty password.
     pub fn add_file(&mut self, id: &str, path: &Path) -> Result<(), PasswordError> {
-        use std::os::unix::fs::PermissionsExt as _;
-        let executable = fs_err::metadata(path)?.permissions().mode() & 0o111 != 0;
-        let text = if executable {
-            let mut command = Command::new(path);
-            if path.file_stem().is_some_and(|s| s.to_string_lossy().ends_with("-client")) {
-                command.args(["--vault-id", id]);
-            }
-            let output = command.output()?;
-            if !output.status.success() {
-                let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                return Err(PasswordError::Script { status: output.status, message });
-            }
-            String::from_utf8_lossy(&output.stdout).into_owned()
-        } else {
-            fs_err::read_to_string(path)?
-        };
-        let password = text.trim_matches(['\r', '\n']);
-        if password.is_empty() {
-            return Err(PasswordError::Empty(path.display().to_string()));
-        }
-        self.add(id, Secret::new(password));
+        let client = path.file_stem().is_some_and(|s| s.to_string_lossy().ends_with("-client"));
+        let named = ["--vault-id", id];
+        let password = password_in(path, if client { &named } else { &[] })?;
+        self.add(id, password);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The command line as people meet it: what is said, word for word, and the exit status. Hosts are this machine, several
 //! times over; nothing needs root or a network.
 
+mod ansible;
 mod background;
 mod cases;
 mod disk;

@@ -178,17 +178,24 @@ vars:
     /// Waits until a host accuses somebody of this.
     #[track_caller]
     pub(crate) fn until_violation(&self, hosts: &[&str], kind: &str) {
+        self.until_any_violation(hosts, &[kind]);
+    }
+
+    /// Waits until a host accuses somebody of one of these.
+    #[track_caller]
+    pub(crate) fn until_any_violation(&self, hosts: &[&str], kinds: &[&str]) {
         let deadline = Instant::now() + std::time::Duration::from_secs(60);
         let mut found = Vec::new();
         while Instant::now() < deadline {
             found = self.violations(hosts);
-            if found.iter().any(|line| line.contains(&format!("\"{kind}\""))) {
+            let said = |kind: &&&str| found.iter().any(|line| line.contains(&format!("\"{kind}\"")));
+            if let Some(kind) = kinds.iter().find(said) {
                 say(&format!("  found: {kind}"));
                 return;
             }
             std::thread::sleep(std::time::Duration::from_millis(500));
         }
-        panic!("nobody says {kind}: {found:?}");
+        panic!("nobody says {kinds:?}: {found:?}");
     }
 
     pub(crate) fn ensemble(&self, host: &str) -> String {

@@ -13,7 +13,6 @@ use aws_config::{BehaviorVersion, Region};
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
@@ -31,6 +30,8 @@ pub struct Access {
     pub keys: Option<Keys>,
     /// A role to take on with these credentials.
     pub assume_role: Option<String>,
+    /// Attempts that a call has, where `AWS_MAX_ATTEMPTS` doesn't say; else as many as changes need.
+    pub attempts: Option<u32>,
 }
 
 /// Credentials given in a file; they print as stars.
@@ -81,7 +82,10 @@ impl Clients {
             .build_https();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http.clone())
-            .retry_config(retries(std::env::var("AWS_MAX_ATTEMPTS").ok().as_deref()))
+            .retry_config(retries(
+                std::env::var("AWS_MAX_ATTEMPTS").ok().as_deref(),
+                access.attempts.unwrap_or(ATTEMPTS),
+            ))
             .timeout_config(
                 TimeoutConfig::builder()
                     .connect_timeout(Duration::from_secs(10))
@@ -176,8 +180,8 @@ impl Clients {
 }
 
 /// Retries with a rate that adapts to throttling. `AWS_MAX_ATTEMPTS` is obeyed.
-fn retries(attempts: Option<&str>) -> RetryConfig {
-    let attempts = attempts.and_then(|n| n.parse().ok()).filter(|n| *n > 0).unwrap_or(ATTEMPTS);
+fn retries(attempts: Option<&str>, usual: u32) -> RetryConfig {
+    let attempts = attempts.and_then(|n| n.parse().ok()).filter(|n| *n > 0).unwrap_or(usual);
     RetryConfig::adaptive().with_max_attempts(attempts).with_max_backoff(Duration::from_secs(20))
 }
 
@@ -218,9 +222,17 @@ fn causes<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: std::error::Error + Send + Sync + 'static,
 {
-    // The debug part that the SDK puts behind the causes helps nobody on a terminal.
-    let all = DisplayErrorContext(error).to_string();
-    all.split(" (").next().unwrap_or(&all).to_owned()
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        // Some wrappers say no more than what they wrap.
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
 }
 
 #[cfg(test)]
@@ -229,10 +241,10 @@ mod tests {
 
     #[test]
     fn attempts_follow_the_environment_and_default_to_nine() {
-        assert_eq!(retries(None).max_attempts(), 9);
-        assert_eq!(retries(Some("2")).max_attempts(), 2);
-        assert_eq!(retries(Some("0")).max_attempts(), 9);
-        assert_eq!(retries(Some("many")).max_attempts(), 9);
+        assert_eq!(retries(None, ATTEMPTS).max_attempts(), 9);
+        assert_eq!(retries(Some("2"), ATTEMPTS).max_attempts(), 2);
+        assert_eq!(retries(Some("0"), ATTEMPTS).max_attempts(), 9);
+        assert_eq!(retries(Some("many"), 4).max_attempts(), 4);
     }
 
     #[test]

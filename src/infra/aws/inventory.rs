@@ -23,6 +23,9 @@ const CALLS: usize = 16;
 /// Most that AWS puts on a page; fewer pages are faster, and calls without a limit share a smaller bucket.
 const PAGE: i32 = 1000;
 
+/// Attempts a call has: somebody waits for the inventory, and nothing is lost by asking again later.
+const ATTEMPTS: u32 = 5;
+
 /// Tests ask for small pages by this variable of the environment.
 const PAGE_VARIABLE: &str = "__DCOS_PLAY_EC2_PAGE";
 
@@ -191,6 +194,7 @@ fn access(asked: &Ec2Access) -> Access {
             session_token: asked.session_token.as_ref().map(|t| t.reveal().to_owned()),
         }),
         assume_role: asked.assume_role.clone(),
+        attempts: Some(ATTEMPTS),
     }
 }
 

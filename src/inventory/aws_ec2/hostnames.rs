@@ -102,6 +102,8 @@ impl Hostnames {
                 };
                 // Nothing with a colon can be named in a pattern.
                 let name = if name.contains(':') { sanitised(&name) } else { name };
+                // Whoever may tag an instance must not get an option into the command line of ssh.
+                let name = name.strip_prefix('-').map_or_else(|| name.clone(), |rest| format!("_{rest}"));
                 if !names.contains(&name) {
                     names.push(name);
                 }

@@ -196,7 +196,7 @@ fn the_first_hostname_that_is_not_empty_counts() {
     let named = |hostnames: &str, tags: &Json| {
         load_with(&format!("hostnames: {hostnames}\n"), &[instance(7, tags)], "").fine().hosts()
     };
-    let tags = json!({"Name": "Web", "env": "prod", "Owner": "a:b"});
+    let tags = json!({"Name": "Web", "env": "prod", "Owner": "a:b", "evil": "-oProxyCommand=id"});
     for (hostnames, expected) in [
         ("[]", "ip-10-0-0-7.eu-west-1.compute.internal"),
         ("[dns-name, ip-address, private-ip-address]", "10.0.0.7"),
@@ -205,6 +205,7 @@ fn the_first_hostname_that_is_not_empty_counts() {
         ("['tag:Name=Web']", "Name_Web"),
         ("['tag:Name=Db', instance-id]", "i-007"),
         ("['tag:Owner']", "a_b"),
+        ("['tag:evil']", "_oProxyCommand=id"),
         ("['tag:Name | lower']", "web"),
         ("[{name: instance-id, prefix: 'tag:env'}]", "prod_i-007"),
         ("[{name: instance-id, prefix: 'tag:env', separator: '-'}]", "prod-i-007"),

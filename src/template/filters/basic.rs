@@ -90,7 +90,7 @@ fn bool_(_: &mut Cx, a: &Args) -> R<Value> {
     match value.kind() {
         ValueKind::String => Ok(Value::from(matches!(
             value.as_str().unwrap_or_default().to_lowercase().as_str(),
-            "yes" | "on" | "1" | "true" | "t" | "y"
+            "yes" | "on" | "1" | "true"
         ))),
         _ => Ok(Value::from(boolean(value).unwrap_or(false))),
     }

@@ -311,47 +311,33 @@ impl Emitter {
         self.put("'");
     }
 
+    /// Lines break at a single blank past the width, which is then left out, as libyaml does it.
     fn double_quoted(&mut self, s: &str, indent: usize, split: bool) {
         self.put("\"");
         let chars: Vec<char> = s.chars().collect();
-        let mut start = 0;
-        for end in 0..=chars.len() {
-            let c = chars.get(end).copied();
-            let special = c.is_none_or(|c| {
-                matches!(c, '"' | '\\' | '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
-                    || !((' '..='~').contains(&c)
-                        || (self.style.unicode
-                            && (('\u{a0}'..='\u{d7ff}').contains(&c)
-                                || ('\u{e000}'..='\u{fffd}').contains(&c))))
-            });
-            if special {
-                if start < end {
-                    let part: String = chars[start..end].iter().collect();
-                    self.put(&part);
-                    start = end;
-                }
-                if let Some(c) = c {
-                    self.put(&escape(c));
-                    start = end + 1;
-                }
-            }
-            let inside = end > 0 && end + 1 < chars.len();
-            if inside
-                && (c == Some(' ') || start >= end)
-                && self.column + end.saturating_sub(start) > self.style.width
+        let mut after_blank = false;
+        for (at, c) in chars.iter().copied().enumerate() {
+            let special = matches!(c, '"' | '\\' | '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
+                || !((' '..='~').contains(&c)
+                    || (self.style.unicode
+                        && (('\u{a0}'..='\u{d7ff}').contains(&c) || ('\u{e000}'..='\u{fffd}').contains(&c))));
+            let breaks = c == ' '
                 && split
-            {
-                let part: String = chars.get(start..end).map(|p| p.iter().collect()).unwrap_or_default();
-                self.put(&part);
-                self.put("\\");
-                if start < end {
-                    start = end;
-                }
+                && !after_blank
+                && self.column > self.style.width
+                && at > 0
+                && at + 1 < chars.len();
+            if breaks {
                 self.line(indent);
-                if chars.get(start) == Some(&' ') {
+                if chars[at + 1] == ' ' {
                     self.put("\\");
                 }
+            } else if special {
+                self.put(&escape(c));
+            } else {
+                self.put(c.encode_utf8(&mut [0; 4]));
             }
+            after_blank = c == ' ';
         }
         self.put("\"");
     }

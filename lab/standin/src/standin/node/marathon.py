@@ -12,14 +12,21 @@ from .contest import LOCAL, Contest
 PORT = 8080
 VERSION = "1.11.24"
 STORE = "marathon%2Fapps"
+# Seconds after which every follower has what was committed, or does not serve.
+WRITE_MEMORY = 10.0
 
 
 class Marathon:
     def __init__(self, ip, knobs):
         self.ip = ip
         self.contest = Contest("marathon", ip, PORT, knobs)
+        # What this leader wrote last, and when: its own node may be a follower that has not got it yet.
+        self._written, self._written_at = None, 0.0
+        self._one_at_a_time = asyncio.Lock()
 
     async def _apps(self):
+        if self._written is not None and time.monotonic() - self._written_at < WRITE_MEMORY:
+            return dict(self._written)
         status, _, body = await net.http("GET", f"http://{LOCAL}:8181/standin/store/{STORE}", timeout=5.0)
         if status == 404:
             return {}
@@ -30,7 +37,9 @@ class Marathon:
     async def _save(self, apps):
         status, _, body = await net.http("PUT", f"http://{LOCAL}:8181/standin/store/{STORE}", apps, timeout=9.0)
         if status != 200:
+            self._written = None
             raise ConnectionError(body.decode())
+        self._written, self._written_at = dict(apps), time.monotonic()
 
     async def handle(self, request):
         path = request.path.rstrip("/")
@@ -49,12 +58,14 @@ class Marathon:
         if path == "/v2/leader":
             return net.answer_json({"leader": f"{leader['ip']}:{PORT}"})
         if not self.contest.leads():
+            self._written = None
             return await self._proxy(leader["ip"], request)
         if path == "/v2/deployments":
             return net.answer_json([])
         if path == "/v2/apps" or path.startswith("/v2/apps/"):
             try:
-                return await self._crud(request, urllib.parse.unquote(path[len("/v2/apps"):]))
+                async with self._one_at_a_time:
+                    return await self._crud(request, urllib.parse.unquote(path[len("/v2/apps"):]))
             except ConnectionError as problem:
                 return net.answer_json({"message": f"the store does not answer: {problem}"}, 503)
         return net.answer_json({"message": "not found"}, 404)
