@@ -12,7 +12,7 @@ pub const CHANGES: u8 = 3;
 pub const UNREACHABLE: u8 = 4;
 /// The playbook, the inventory or the command line is wrong; no host was contacted, unless a play could not start.
 pub const PLAYBOOK: u8 = 5;
-/// Another run is working on one of the hosts.
+/// Another run is working on one of the hosts, or on the same infrastructure.
 pub const BUSY: u8 = 6;
 /// The journal cannot be written.
 pub const JOURNAL: u8 = 7;

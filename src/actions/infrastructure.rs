@@ -49,6 +49,9 @@ impl Action for Infrastructure {
         _: Map<String, Json>,
     ) -> BoxFuture<'a, Result<Done, Stop>> {
         async move {
+            if !context.clouds {
+                return Err(Stop::Unknown("a rehearsal works on no infrastructure".to_owned()));
+            }
             let mut found = Diagnostics::default();
             let node = declare::node_of(context.raw);
             let declared =
@@ -217,4 +220,19 @@ fn tell(remote: &dyn Remote, doing: &Doing, shown: Option<String>) {
         result.insert("plan".into(), shown.into());
     }
     remote.item(&label, doing.act != Act::Keep, result);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::actions::testing::Stage;
+
+    #[tokio::test]
+    async fn a_rehearsal_works_on_no_cloud() {
+        let args =
+            json!({"name": "prod", "resources": {"vpc": {"ec2_vpc_net": {"cidr_block": "10.0.0.0/16"}}}});
+        let end = Stage::new().run("infrastructure", args).await;
+        assert!(matches!(end, Err(crate::actions::Stop::Unknown(_))), "{end:?}");
+    }
 }

@@ -115,6 +115,8 @@ pub struct Context<'a> {
     /// Where people can answer a `pause`; `None` without a terminal.
     pub console: Option<&'a dyn Console>,
     pub clock: &'a dyn Clock,
+    /// False in a rehearsal, which works on no infrastructure.
+    pub clouds: bool,
     /// `--allow-replace` was given.
     pub allow_replace: bool,
     /// `--replace`: objects of infrastructure plays that are made anew.

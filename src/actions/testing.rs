@@ -458,6 +458,7 @@ impl Stage {
             vault: self.vault.clone(),
             console: self.console.then_some(&self.shared),
             clock: &self.clock,
+            clouds: false,
             allow_replace: false,
             replace: &[],
         };

@@ -16,6 +16,7 @@ use crate::infra::apply::{ApplyFault, Doing, Watch, destroy, find_all};
 use crate::infra::cloud::Found;
 use crate::infra::kinds::Kind;
 use crate::infra::site::explained;
+use crate::journal::HostsLock;
 use crate::vars::RunInfo;
 
 /// Flags of `destroy`.
@@ -51,6 +52,13 @@ pub fn run(args: &DestroyArgs, out: &mut (dyn Write + Send)) -> Result<u8, Troub
         let text = "error: nothing to destroy: these playbooks have no infrastructure play";
         return Err(Trouble::new(crate::exit::PLAYBOOK, text));
     }
+    let claims = super::run::state_directory()?.join("claims");
+    let _claimed = HostsLock::claim(
+        &claims,
+        &format!("destroy-{}", std::process::id()),
+        parts.iter().map(Part::claim).collect(),
+    )?
+    .map_err(|conflict| Trouble::new(crate::exit::BUSY, format!("error: {conflict}")))?;
     // What was made last goes first.
     parts.reverse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

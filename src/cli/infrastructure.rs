@@ -83,7 +83,18 @@ pub(super) fn parts(ready: &Ready) -> Result<Vec<Part>, Trouble> {
     Ok(parts)
 }
 
+/// Names for the lock against a second run: two at once could each make what the other is making.
+pub(super) fn claims(ready: &Ready) -> Vec<String> {
+    // What is wrong with a declaration is told when it is worked on.
+    parts(ready).unwrap_or_default().iter().map(Part::claim).collect()
+}
+
 impl Part {
+    /// The name for the lock against a second run.
+    pub(super) fn claim(&self) -> String {
+        format!("infrastructure `{}`", self.site.owner)
+    }
+
     /// The account.
     pub(super) async fn open(&self) -> Result<Box<dyn Cloud>, Trouble> {
         self.site.open().await.map_err(|error| Trouble::new(crate::exit::PLAYBOOK, format!("error: {error}")))

@@ -78,7 +78,7 @@ wrong, 1 anything else.";
 /// And of `destroy`.
 const DESTROY_ENDS: &str = "\
 Exit status: 0 nothing is left (or nothing was to be deleted), 2 something is left, 5 the playbook, the
-inventory or the command line is wrong, 1 anything else.";
+inventory or the command line is wrong, 6 a run works on the same infrastructure, 1 anything else.";
 
 /// The command line, with the exit statuses at the end of every help.
 #[must_use]

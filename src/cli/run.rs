@@ -286,6 +286,7 @@ pub(super) fn run_to(args: &RunArgs, status: fn(&engine::Ended) -> u8) -> Result
             start_at,
             step: args.step,
             flush_cache: args.flush_cache,
+            clouds: true,
             allow_replace: args.allow_replace,
             replace: args.replace.clone(),
             task_timeout: (args.task_timeout > 0).then(|| Duration::from_secs(args.task_timeout)),
@@ -526,12 +527,13 @@ fn claim(args: &RunArgs, ready: &setup::Ready, folder: &RunFolder) -> Result<Hos
         hosts = limit.apply(hosts, &inventory);
     }
     let used = engine::hosts_of(&ready.playbook, &ready.store, &ready.templates);
-    let names: BTreeSet<String> = hosts
+    let mut names: BTreeSet<String> = hosts
         .iter()
         .filter(|h| used.as_ref().is_none_or(|used| used.contains(*h)))
         .map(|h| engine::address_of(&ready.store, &ready.templates, h))
         .filter(|address| address != "localhost")
         .collect();
+    names.extend(super::infrastructure::claims(ready));
     let claims = state_directory()?.join("claims");
     let claimed = HostsLock::claim(&claims, &folder.id.0, names).map_err(|e| {
         let text = format!("error: the run's hosts cannot be claimed in {}: {e}", claims.display());
@@ -571,7 +573,7 @@ fn masked_command(masks: &crate::vars::secrets::Masks) -> Vec<String> {
 }
 
 /// `$XDG_STATE_HOME/dcos-play`: what outlives a run and belongs to the user.
-fn state_directory() -> Result<PathBuf, Trouble> {
+pub(super) fn state_directory() -> Result<PathBuf, Trouble> {
     let base = match std::env::var_os("XDG_STATE_HOME").filter(|v| !v.is_empty()) {
         Some(path) => PathBuf::from(path),
         None => std::env::home_dir()

@@ -177,6 +177,7 @@ fn options(wanted: &Rehearsal) -> Result<Options, Trouble> {
         start_at: None,
         step: false,
         flush_cache: false,
+        clouds: false,
         allow_replace: false,
         replace: Vec::new(),
         task_timeout: None,

@@ -225,6 +225,7 @@ impl Pass<'_> {
             vault: run.inputs.vault.clone(),
             console: run.inputs.console.as_deref(),
             clock: &*run.clock,
+            clouds: run.inputs.options.clouds,
             allow_replace: run.inputs.options.allow_replace,
             replace: &run.inputs.options.replace,
         };

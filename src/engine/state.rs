@@ -46,6 +46,8 @@ pub struct Options {
     pub step: bool,
     /// `--flush-cache`: a resumed run gathers facts anew.
     pub flush_cache: bool,
+    /// Infrastructure is worked on; a rehearsal leaves it alone.
+    pub clouds: bool,
     /// Instances may be replaced, and what is on them lost.
     pub allow_replace: bool,
     /// Objects of infrastructure that are made anew, as a plan names them.

@@ -1,5 +1,7 @@
 //! Infrastructure plays against an emulator of AWS: the program as users run it, and a proxy that breaks calls.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics where it stands")]
+
 mod emulator;
 
 use emulator::{Emulator, Fault};

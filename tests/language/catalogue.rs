@@ -108,7 +108,13 @@ static ALL: &[Found] = &[
     Found::Module(&WAIT_FOR),
     Found::Module(&SYSCTL),
     Found::Controller(&VALIDATE),
+    Found::Controller(&INFRASTRUCTURE),
 ];
+
+static INFRASTRUCTURE: Spec = Spec {
+    options: &[&[Opt::str("name").required(), Opt::raw("resources").required(), Opt::str("region")]],
+    ..Spec::new("infrastructure")
+};
 
 fn spec(found: &Found) -> &'static Spec {
     let (Found::Module(spec) | Found::Controller(spec)) = found;
