@@ -240,13 +240,20 @@ impl HttpArgs {
     }
 
     fn tls(&self, uri: &Uri) -> Result<TlsConfig, Fault> {
-        if uri.scheme_str() != Some("https") {
-            return Ok(TlsConfig::default());
-        }
         let verify = self.validate_certs.unwrap_or(true);
-        let mut tls = TlsConfig::builder().disable_verification(!verify);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut tls =
+            TlsConfig::builder().unversioned_rustls_crypto_provider(provider).disable_verification(!verify);
         if verify {
-            tls = tls.root_certs(self.roots()?);
+            // Also for `http`, which may lead on to `https`.
+            let roots = self.roots()?;
+            if roots.is_empty() && uri.scheme_str() == Some("https") {
+                return Err(Fault::new(
+                    "this host trusts no certificate authority: install `ca-certificates`, give a `ca_path`, or set \
+                     `validate_certs: false`",
+                ));
+            }
+            tls = tls.root_certs(RootCerts::Specific(Arc::new(roots)));
         }
         if let Some(path) = &self.client_cert {
             let mut certificates = Vec::new();
@@ -268,8 +275,8 @@ impl HttpArgs {
         Ok(tls.build())
     }
 
-    /// Whom to trust: `ca_path`, else the host's own store, else the one that Mozilla keeps.
-    fn roots(&self) -> Result<RootCerts, Fault> {
+    /// Whom to trust: `ca_path`, else the host's own store.
+    fn roots(&self) -> Result<Vec<Certificate<'static>>, Fault> {
         let mut roots: Vec<Certificate<'static>> = Vec::new();
         match &self.ca_path {
             Some(path) => {
@@ -288,7 +295,7 @@ impl HttpArgs {
                 }
             }
         }
-        Ok(if roots.is_empty() { RootCerts::WebPki } else { RootCerts::Specific(Arc::new(roots)) })
+        Ok(roots)
     }
 }
 
