@@ -28,6 +28,11 @@ pub struct Args {
     sleep: Option<u64>,
     runlevel: Option<String>,
     arguments: Option<String>,
+    masked: Option<bool>,
+    #[serde(default)]
+    daemon_reload: bool,
+    #[serde(default)]
+    daemon_reexec: bool,
     #[serde(rename = "use")]
     tool: Option<String>,
 }
@@ -63,6 +68,10 @@ const OPTIONS: &[Opt] = &[
     Opt::str("runlevel"),
     Opt::str("arguments").aliases(&["args"]),
     Opt::str("use"),
+    // Ansible hands these on to `systemd`, and people rely on it.
+    Opt::bool("masked"),
+    Opt::bool("daemon_reload").aliases(&["daemon-reload"]),
+    Opt::bool("daemon_reexec").aliases(&["daemon-reexec"]),
 ];
 
 impl Module for Service {
@@ -84,6 +93,11 @@ impl Module for Service {
                     Inspection::Differs { change: Change::Systemd(change), predicted }
                 }
             });
+        }
+        if args.masked.is_some() || args.daemon_reload || args.daemon_reexec {
+            return Err(fault(
+                "`masked`, `daemon_reload` and `daemon_reexec` are for systemd, which this host does not run",
+            ));
         }
         let enable = match args.enabled {
             Some(wanted) if wanted != enabled(manager, args, host)? => Some(wanted),
@@ -160,7 +174,11 @@ fn result(args: &Args, changed: bool) -> Outcome {
 }
 
 fn for_systemd(args: &Args) -> systemd::Args {
-    systemd::Args::service(&args.name, args.state, args.enabled)
+    let mut all = systemd::Args::service(&args.name, args.state, args.enabled);
+    all.masked = args.masked;
+    all.daemon_reload = args.daemon_reload;
+    all.daemon_reexec = args.daemon_reexec;
+    all
 }
 
 fn manager(args: &Args) -> Result<Manager, Fault> {
@@ -287,6 +305,20 @@ mod tests {
         )]);
         let found = Service::inspect(&args(json!({"name": "ntp", "state": "started"})), &script.host());
         assert!(matches!(found, Ok(Inspection::Same(_))));
+    }
+
+    #[test]
+    fn what_only_systemd_knows_is_handed_on_or_refused() {
+        let all = for_systemd(&args(
+            json!({"name": "ntp", "state": "started", "masked": false, "daemon_reload": true}),
+        ));
+        assert_eq!((all.masked, all.daemon_reload, all.daemon_reexec), (Some(false), true, false));
+        let _root = FakeRoot::with(&[("/proc/1/comm", "init\n")]);
+        let found = Service::inspect(
+            &args(json!({"name": "ntp", "state": "started", "daemon_reload": true})),
+            &Script::of(&[]).host(),
+        );
+        assert!(found.is_err_and(|fault| fault.msg.ends_with("which this host does not run")));
     }
 
     #[test]

@@ -30,10 +30,10 @@ pub struct Args {
     name: Option<String>,
     state: Option<State>,
     enabled: Option<bool>,
-    masked: Option<bool>,
+    pub(super) masked: Option<bool>,
     force: bool,
-    daemon_reload: bool,
-    daemon_reexec: bool,
+    pub(super) daemon_reload: bool,
+    pub(super) daemon_reexec: bool,
     scope: Scope,
     no_block: bool,
 }
