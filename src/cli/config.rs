@@ -152,6 +152,10 @@ static LOADED: OnceLock<Config> = OnceLock::new();
 
 /// Makes these settings those of the process.
 pub fn install(config: Config) {
+    let behaviour = std::env::var("ANSIBLE_HASH_BEHAVIOUR").ok();
+    if behaviour.as_deref().or_else(|| config.value("defaults", "hash_behaviour")) == Some("merge") {
+        crate::vars::merge_mappings();
+    }
     let _ = LOADED.set(config);
 }
 
@@ -198,14 +202,7 @@ impl Config {
         let text = fs_err::read_to_string(&path).map_err(|e| format!("error: cannot read {shown}: {e}"))?;
         let path = std::path::absolute(&path).unwrap_or(path);
         let settings = parse(&text).map_err(|(line, why)| format!("error: {why}\n  at {shown}:{line}"))?;
-        let config = Self { path, settings, ignored: None };
-        if config.value("defaults", "hash_behaviour").is_some_and(|v| v == "merge") {
-            return Err(format!(
-                "error: `hash_behaviour = merge` is not supported; use the filter `combine`\n  at {shown}:{}",
-                config.line("defaults", "hash_behaviour")
-            ));
-        }
-        Ok(config)
+        Ok(Self { path, settings, ignored: None })
     }
 
     /// A setting's text.
@@ -241,7 +238,12 @@ impl Config {
         let unknown = unknown.map(|s| {
             format!("{name}:{}: `{}` in [{}] is not supported and has no effect", s.line, s.key, s.section)
         });
-        self.ignored.iter().cloned().chain(unknown).collect()
+        let missing = self.settings.iter().filter(|s| matches!(known(s), Some(Use::Files("inventory"))));
+        let missing = missing.flat_map(|s| self.files(&s.value).into_iter().map(move |path| (s.line, path)));
+        let missing = missing
+            .filter(|(_, path)| is_missing(path))
+            .map(|(line, path)| format!("{name}:{line}: there is no inventory `{path}`"));
+        self.ignored.iter().cloned().chain(unknown).chain(missing).collect()
     }
 
     /// The same command line, with these settings as the defaults of its flags.
@@ -256,14 +258,16 @@ impl Config {
             let (id, values): (&str, Vec<OsString>) = match known {
                 Use::Flag(id) => (id, vec![setting.value.clone().into()]),
                 Use::File(id) => (id, vec![self.located(&setting.value).into()]),
+                // An inventory that isn't there is named in a warning, and the run goes on without it, as with Ansible.
                 Use::Files(id) => {
-                    let all = setting.value.split(',').map(str::trim).filter(|p| !p.is_empty());
-                    // `a,b,` is a list of hosts, no list of files.
-                    if setting.value.trim_end().ends_with(',') {
-                        (id, vec![setting.value.clone().into()])
-                    } else {
-                        (id, all.map(|p| self.located(p).into()).collect())
-                    }
+                    let files = self.files(&setting.value).into_iter();
+                    (
+                        id,
+                        files
+                            .filter(|path| *id != "inventory" || !is_missing(path))
+                            .map(Into::into)
+                            .collect(),
+                    )
                 }
                 Use::Switch(id) if truth(&setting.value) => (id, vec!["true".into()]),
                 Use::Switch(_) | Use::Read => continue,
@@ -275,12 +279,17 @@ impl Config {
         command
     }
 
-    fn find(&self, section: &str, key: &str) -> Option<&Setting> {
-        self.settings.iter().rev().find(|s| s.section == section && s.key == key)
+    /// Several files with commas; `a,b,` is a list of hosts, no list of files.
+    fn files(&self, value: &str) -> Vec<String> {
+        if value.trim_end().ends_with(',') {
+            return vec![value.to_owned()];
+        }
+        let all = value.split(',').map(str::trim).filter(|path| !path.is_empty());
+        all.map(|path| self.located(path)).collect()
     }
 
-    fn line(&self, section: &str, key: &str) -> usize {
-        self.find(section, key).map_or(0, |s| s.line)
+    fn find(&self, section: &str, key: &str) -> Option<&Setting> {
+        self.settings.iter().rev().find(|s| s.section == section && s.key == key)
     }
 
     /// A path as seen from the folder of the file; `~` and `{{CWD}}` are known.
@@ -310,6 +319,10 @@ fn matters_not(setting: &Setting) -> bool {
         || (section == "defaults" && NO_MATTER.contains(&setting.key.as_str()))
         || (section == "ssh_connection" && NO_MATTER_SSH.contains(&setting.key.as_str()))
         || (section == "diff" && setting.key == "context")
+}
+
+fn is_missing(path: &str) -> bool {
+    !path.ends_with(',') && !Path::new(path).exists()
 }
 
 fn truth(text: &str) -> bool {
@@ -394,14 +407,15 @@ mod tests {
     #[test]
     fn settings_are_defaults_below_the_command_line() {
         let config = config(
-            "[defaults]\ninventory = hosts, more/hosts\nforks = 7\nremote_user = core\nprivate_key_file = keys/id\n\
+            "[defaults]\ninventory = /etc/hosts, /dev/null, /nowhere/at/all\nforks = 7\nremote_user = core\nprivate_key_file = keys/id\n\
              [privilege_escalation]\nbecome = True\nbecome_user = no_one\n[diff]\nalways = no\n",
         );
+        assert_eq!(config.warnings(), ["ansible.cfg:2: there is no inventory `/nowhere/at/all`"]);
         let command = config.defaults(crate::cli::Arguments::command());
         let found = command.get_matches_from(["dcos-play", "run", "site.yml", "-u", "me"]);
         let run = found.subcommand_matches("run").expect("run");
         let inventory: Vec<&String> = run.get_many("inventory").expect("two").collect();
-        assert_eq!(inventory, ["/repo/hosts", "/repo/more/hosts"]);
+        assert_eq!(inventory, ["/etc/hosts", "/dev/null"]);
         assert_eq!(run.get_one::<u32>("forks"), Some(&7));
         assert_eq!(run.get_one::<String>("user").map(String::as_str), Some("me"));
         assert_eq!(run.get_one::<PathBuf>("private_key"), Some(&PathBuf::from("/repo/keys/id")));

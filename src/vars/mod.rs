@@ -27,6 +27,7 @@ pub use host::HostState;
 pub use info::{PlayInfo, PlayState, RunInfo};
 pub use scope::{PlayVars, RoleVars, ScopeParts, TaskScope};
 pub use store::{Lazy, Store, StoreParts};
+pub(crate) use table::merge_mappings;
 pub use table::{Table, data_node, key_text};
 pub use vars_file::{read_vars, read_yaml};
 

@@ -1,6 +1,7 @@
 //! The variables that one host sees in one task.
 //!
-//! Owns: Ansible's order of precedence. Must not: merge anything per step; a name is looked up level by level.
+//! Owns: Ansible's order of precedence. Must not: merge anything per step, unless `hash_behaviour = merge` asks for it; a name is
+//! looked up level by level.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use super::magic;
 use super::store::Store;
 use super::{Layer, Table};
 use crate::inventory::{HostTables, Inventory};
-use crate::source::Node;
+use crate::source::{Node, SourceId, Span, Yaml};
 use crate::template::{Scope, SearchPath, Value, Var};
 
 /// Levels that a play adds, compiled once a play.
@@ -174,6 +175,54 @@ impl TaskScope {
             .or_else(|| play?.role_defaults.get(name).map(node))
     }
 
+    /// As [`Self::written`], with mappings of all levels merged.
+    fn merged(&self, name: &str) -> Option<Var> {
+        let parts = &*self.parts;
+        let play = parts.play.as_deref();
+        let role = parts.role.as_deref();
+        let in_table = |table: Option<&Table>| table?.get(name).map(|node| Var::Yaml(Arc::clone(node)));
+        let layers = |layers: &[Arc<Layer>]| {
+            let found = layers.iter().rev().filter_map(|l| l.get(name));
+            found.map(|n| Some(Var::Yaml(Arc::clone(n)))).collect::<Vec<_>>()
+        };
+        let mut levels = vec![in_table(Some(&self.store.extra))];
+        levels.extend(layers(&parts.include_params));
+        levels.push(in_table(role.map(|r| &r.params)));
+        levels.push(self.host.set_value(name).map(Var::Data));
+        levels.push(self.host.included(name).map(Var::Yaml));
+        levels.extend(layers(&parts.task));
+        levels.push(in_table(role.map(|r| &r.vars)));
+        levels.push(in_table(play.map(|p| &p.role_vars)));
+        levels.push(in_table(self.files.as_deref()));
+        levels.push(in_table(play.map(|p| &p.files)));
+        levels.push(in_table(play.map(|p| &p.prompts)));
+        levels.push(in_table(play.map(|p| &p.vars)));
+        levels.push(self.fact(name));
+        levels.push(in_table(Some(&self.tables.host)));
+        levels.push(in_table(Some(&self.tables.groups)));
+        levels.push(in_table(role.map(|r| &r.defaults)));
+        levels.push(in_table(play.map(|p| &p.role_defaults)));
+        let mut levels = levels.into_iter().flatten();
+        let top = levels.next()?;
+        let mapping = |var: &Var| match var {
+            Var::Yaml(node) => matches!(node.value, Yaml::Map(_)).then(|| Arc::clone(node)),
+            Var::Data(value) => {
+                let there = value.kind() == minijinja::value::ValueKind::Map;
+                // Data has no place of its own.
+                let nowhere = Span { file: SourceId(0), start: 0, end: 0 };
+                there.then(|| Arc::new(super::table::data_node(value, nowhere)))
+            }
+        };
+        let Some(mut all) = mapping(&top) else { return Some(top) };
+        let mut alone = true;
+        // A value that is no mapping hides what lies below it.
+        for lower in levels.map_while(|var| mapping(&var)) {
+            all = Arc::new(super::table::merged(&lower, &all));
+            alone = false;
+        }
+        Some(if alone { top } else { Var::Yaml(all) })
+    }
+
     fn fact(&self, name: &str) -> Option<Var> {
         // `ansible_local` is a variable even where facts are not injected.
         if self.store.inject_facts || name == "ansible_local" {
@@ -200,7 +249,8 @@ impl Scope for TaskScope {
         if let Some((_, value)) = self.locals.iter().rev().find(|(n, _)| **n == *name) {
             return Some(value.clone());
         }
-        magic::get(self, name).or_else(|| self.written(name))
+        magic::get(self, name)
+            .or_else(|| if super::table::merges_mappings() { self.merged(name) } else { self.written(name) })
     }
 
     fn names(&self) -> Vec<String> {

@@ -3,6 +3,7 @@
 //! Owns: the answer to "which node has this name here" in one hash lookup. Must not: know levels, hosts or tasks.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indexmap::IndexMap;
 
@@ -12,6 +13,36 @@ use minijinja::value::ValueKind;
 
 use crate::source::{Entry, Mapping, Node, Span, Yaml};
 use crate::template::Value;
+
+/// Whether mappings of one name are merged over all levels, instead of the highest replacing the others.
+static MERGES: AtomicBool = AtomicBool::new(false);
+
+/// Merges mappings from now on: `hash_behaviour = merge`, which is one setting for all that a process does.
+/// <https://docs.ansible.com/ansible/latest/reference_appendices/config.html#default-hash-behaviour>
+pub(crate) fn merge_mappings() {
+    MERGES.store(true, Ordering::Relaxed);
+}
+
+/// Whether [`merge_mappings`] holds.
+#[must_use]
+pub(super) fn merges_mappings() -> bool {
+    MERGES.load(Ordering::Relaxed)
+}
+
+/// Two values of one name: mappings become one, in everything else the upper one replaces the lower.
+#[must_use]
+pub(super) fn merged(lower: &Node, upper: &Node) -> Node {
+    let (Yaml::Map(below), Yaml::Map(above)) = (&lower.value, &upper.value) else { return upper.clone() };
+    let mut entries = below.entries.clone();
+    for entry in &above.entries {
+        let name = key_text(&entry.key);
+        match entries.iter_mut().find(|e| key_text(&e.key) == name) {
+            Some(known) => known.value = merged(&known.value, &entry.value),
+            None => entries.push(entry.clone()),
+        }
+    }
+    Node { span: upper.span, value: Yaml::Map(Mapping { entries }) }
+}
 
 /// Variables of one level by name, in the order first written; a later layer replaces values of an earlier one.
 #[derive(Debug, Clone, Default)]
@@ -44,13 +75,21 @@ impl Table {
 
     /// Sets one value.
     pub fn set(&mut self, name: Arc<str>, node: Arc<Node>) {
+        if merges_mappings()
+            && matches!(node.value, Yaml::Map(_))
+            && let Some(below) = self.map.get(&name)
+        {
+            let both = Arc::new(merged(below, &node));
+            self.map.insert(name, both);
+            return;
+        }
         self.map.insert(name, node);
     }
 
     /// Lays another table over this one.
     pub fn extend(&mut self, over: &Table) {
         for (name, node) in &over.map {
-            self.map.insert(Arc::clone(name), Arc::clone(node));
+            self.set(Arc::clone(name), Arc::clone(node));
         }
     }
 
@@ -126,6 +165,30 @@ pub fn data_node(value: &Value, span: Span) -> Node {
 mod tests {
     use super::*;
     use crate::source::SourceId;
+
+    #[test]
+    fn mappings_merge_deeply_and_the_upper_value_wins() {
+        let span = Span { file: SourceId(0), start: 0, end: 0 };
+        let node = |pairs: &[(&str, Node)]| {
+            let entry = |(key, value): &(&str, Node)| Entry {
+                key: Node { span, value: Yaml::Str((*key).into()) },
+                value: value.clone(),
+            };
+            Node { span, value: Yaml::Map(Mapping { entries: pairs.iter().map(entry).collect() }) }
+        };
+        let int = |n| Node { span, value: Yaml::Int(n) };
+        let list = |n| Node { span, value: Yaml::Seq(vec![int(n)]) };
+        let lower = node(&[("a", int(1)), ("d", node(&[("x", int(1)), ("y", int(2))])), ("l", list(1))]);
+        let upper = node(&[("d", node(&[("y", int(3)), ("z", int(4))])), ("l", list(2)), ("n", int(5))]);
+        let both = node(&[
+            ("a", int(1)),
+            ("d", node(&[("x", int(1)), ("y", int(3)), ("z", int(4))])),
+            ("l", list(2)),
+            ("n", int(5)),
+        ]);
+        assert_eq!(merged(&lower, &upper), both);
+        assert_eq!(merged(&lower, &int(7)), int(7));
+    }
 
     #[test]
     fn data_becomes_nodes_without_templates() {
