@@ -48,11 +48,12 @@ oracle: ## Run the whole corpus with Ansible and with dcos-play, and write docs/
 	@scripts/setup.sh build test
 	@$(MAKE) build
 	@for seed in 1 2 3 4 5 6 7 8 9 10; do tests/oracle/generated.py --bin ./dcos-play --seed $$seed -n 700 || exit 1; done
+	@tests/oracle/facts.py --bin ./dcos-play
 	@tests/oracle/run.py --bin ./dcos-play --table docs/compatibility.md
 
-test-cluster: ## Upgrade, expand, replace and containers on a lab, for many minutes; needs root
+test-cluster: ## Upgrade, expand, replace and containers on a lab, for many minutes; ONLY=NAME runs those; needs root
 	@scripts/setup.sh build lab test
-	@DCOS_PLAY_CLUSTER_TESTS=1 cargo test --locked --test lab_daytwo --test lab_scenarios --test lab_dynamic --test lab_docker -- --nocapture --test-threads=1
+	@scripts/cluster-tests.sh $(ONLY)
 
 lint: ## Check format, lints, docs and generated files
 	@scripts/setup.sh build lint

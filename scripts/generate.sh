@@ -40,3 +40,8 @@ if [[ -n $check ]]; then
 else
     cat "$fresh" >"$file"
 fi
+
+# What of Ansible's language is known: a test makes the page and compares it.
+if [[ -z $check ]]; then
+    UPDATE_EXPECT=1 cargo test --locked --quiet --test language_list
+fi

@@ -90,6 +90,8 @@ for part; do
             ;;
         test)
             want python3 python3
+            # A host whose userland is this alone is one of those that tests work on.
+            want busybox-static busybox
             # AWS's emulator and Ansible, which tests compare with, live in environments of their own.
             python3 -c 'import ensurepip' 2>/dev/null || wanted[python3-venv]="Python's venv"
             ;;

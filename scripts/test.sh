@@ -88,6 +88,8 @@ if python3 tests/oracle/run.py --prepare >"$log" 2>&1; then
     summary+=("beside Ansible: $(tail -n 1 "$log")")
     python3 tests/oracle/generated.py --bin "${CARGO_TARGET_DIR:-target}/debug/dcos-play" -n 300 2>&1 | tee "$log" || failed+=(oracle-generated)
     summary+=("beside Ansible: $(tail -n 1 "$log")")
+    python3 tests/oracle/facts.py --bin "${CARGO_TARGET_DIR:-target}/debug/dcos-play" 2>&1 | tee "$log" || failed+=(oracle-facts)
+    summary+=("beside Ansible: $(tail -n 1 "$log")")
 else
     tail -n 5 "$log" >&2
     summary+=("beside Ansible: skipped, ansible-core can't be installed")

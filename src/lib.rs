@@ -1,30 +1,19 @@
 //! The controller: everything from playbook files to a finished run.
 //!
-//! The folders are the stages of a run, in this order; a stage imports only from earlier ones.
+//! The folders are the stages of a run, in this order; a stage imports only from earlier ones. The first stages, which need no
+//! host, are a crate of their own: `language/`.
+
+pub use dcos_play_language::{inventory, plan, resolve, source, syntax, template, vars};
 
 pub mod exit;
 
 pub mod ask;
-
-pub mod source;
-
-pub mod syntax;
-
-pub mod template;
-
-pub mod vars;
-
-pub mod inventory;
-
-pub mod resolve;
 
 pub mod connection;
 
 pub mod dcos;
 
 pub mod actions;
-
-pub mod plan;
 
 pub mod journal;
 

@@ -12,11 +12,15 @@ use dcos_play::cli::{
 use dcos_play::connection::answer_askpass;
 use dcos_play::exit;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     if let Some(password) = answer_askpass() {
         let written = writeln!(stdout(), "{password}");
         return if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
+    dcos_play::template::use_agent(|| dcos_play_embedded_agent::agent().bytes());
     let config = Config::load();
     let settings = config.clone().unwrap_or_default();
     if ansible::is_meant() {

@@ -122,6 +122,9 @@ fn instances_become_a_cluster_through_the_shipped_inventory_and_a_jump_host() {
     fs_err::write(test.project().join("lab_vars.yml"), vars.join("\n")).expect("written");
     test.edit("inventory/ec2.yml", "role=jump_host, user: centos}", "role=jump_host, user: root}");
     test.edit("inventory/ec2.yml", "ansible_user: \"'centos'\"", "ansible_user: \"'root'\"");
+    // The lab's host keys are its own.
+    let pinned = r#"  ansible_ssh_extra_args: "'-o \"UserKnownHostsFile=.dcos-play/known_hosts ~/.ssh/known_hosts\"'""#;
+    test.edit("inventory/ec2.yml", &format!("{pinned}\n"), "");
     let compose = format!("compose:\n  ansible_ssh_common_args: \"'-F {}'\"\n", config.display());
     test.edit("inventory/ec2.yml", "compose:\n", &compose);
 

@@ -138,3 +138,50 @@ fn wrong_host_key_and_a_silent_host_are_told_and_the_others_go_on() {
         assert!(at(host) + 1000 < at("one"), "{host} doesn't wait for the silent one: {ran}");
     }
 }
+
+#[test]
+fn black_holed_host_among_seven_delays_the_others_by_less_than_a_hundredth() {
+    let hosts = ["one", "two", "three", "four", "five", "six", "seven"];
+    let Some(test) = TestLab::up(&format!(
+        "plugin: lab\nname: tchole\nnetwork: 10.90.0.0/24\ndefaults: {{image: bare}}\n\
+         groups:\n  all_of_them:\n    hosts: [{}]\n",
+        hosts.join(", ")
+    )) else {
+        return;
+    };
+    play(
+        &test,
+        "    - name: Work\n      command: sleep 1\n      loop: [1, 2, 3]\n    - name: More\n      command: sleep 3\n",
+    );
+    // When the last of the others was done, in milliseconds.
+    let others = |ran: &lab::Ran| {
+        let at = |e: &serde_json::Value| e["at"].as_i64().expect("a time");
+        let start = ran.events.iter().find(|e| e["event"] == "run_started").map(at).expect("a start");
+        let ends = ran
+            .events
+            .iter()
+            .filter(|e| e["event"] == "step_finished" && e["host"] != "one" && e["host"].as_str().is_some());
+        (ends.map(at).max().expect("an end") - start) as f64
+    };
+    // The agents are there before anything is measured.
+    test.run(&["play.yml", "--tags", "never_there"]).ended(0);
+    test.run(&["play.yml"]).ended(0);
+    // What else this machine does takes more than a hundredth now and then, but not each time.
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let whole = others(&test.run(&["play.yml"]).ended(0));
+        test.lab.cut_off("one").expect("cut off");
+        let ran = test.run(&["play.yml", "--timeout", "9"]).ended(4);
+        test.lab.reconnect("one").expect("back");
+        assert!(ran.block("one").contains("unreachable (timed out)"), "{ran}");
+        assert!(ran.took > Duration::from_secs(9), "the silent host was waited for all that time: {ran}");
+        for host in &hosts[1..] {
+            assert_eq!(ran.totals()[*host]["ok"], 2, "{ran}");
+        }
+        seen.push(others(&ran) / whole);
+        if seen.iter().any(|ratio| *ratio <= 1.01) {
+            return;
+        }
+    }
+    panic!("the others took so many times as long with a silent host among them: {seen:?}");
+}

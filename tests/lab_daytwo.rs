@@ -74,7 +74,7 @@ fn a_cluster_is_upgraded_expanded_and_its_masters_replaced_without_a_violation()
     say("L14, L9: the upgrade script never gets a word, and the leader comes last");
     cluster
         .play("upgrade.yml", &["{\"dcos_config\": {\"oauth_enabled\": false}}"])
-        .refused(&["refused: besides the release oauth_enabled would change, too", "No node was touched"]);
+        .refused(&["refused: besides the release oauth_enabled would change, too; set it back, upgrade, and change it with a second run. No node was touched"]);
     cluster.play("upgrade.yml", &[]).fine();
     cluster.no_violations(&hosts(&[]));
     cluster.play("upgrade.yml", &[]).changed_nothing();
@@ -105,9 +105,24 @@ fn a_cluster_is_upgraded_expanded_and_its_masters_replaced_without_a_violation()
         "new masters at addresses after 10.84.0.16 in byte order",
     ]);
     inventory(&cluster, MASTERS, &[("m18", 18), ("m20", 20)]);
+    cluster.play("expand-masters.yml", &[config, "dcos_version=2.0.6"]).refused(&[
+        "refused: masters run DC/OS 2.2.0, and dcos_version is 2.0.6; a release and the list of masters are never changed together",
+    ]);
+    cluster.on("m12", "systemctl stop dcos-exhibitor");
+    cluster.until_serving(&["m11", "m16"]);
+    cluster
+        .play("expand-masters.yml", &[config])
+        .refused(&["refused: 10.84.0.12 does not serve; a cluster is expanded only when it is whole"]);
+    cluster.on("m12", "systemctl start dcos-exhibitor");
+    cluster.play("provision.yml", &[config]).fine();
     cluster.play("expand-masters.yml", &[config]).fine();
     cluster.no_violations(&hosts(&[]));
     assert_eq!(cluster.ensemble("m11"), "1:.11,2:.12,3:.16,4:.18,5:.20");
+    inventory(&cluster, MASTERS, &[("m19", 19), ("m20", 20)]);
+    cluster.play("expand-masters.yml", &[config]).refused(&[
+        "refused: masters run with 1:10.84.0.11,2:10.84.0.12,3:10.84.0.16,4:10.84.0.18,5:10.84.0.20; by the inventory it is \
+         1:10.84.0.11,2:10.84.0.12,3:10.84.0.16 (or, half way, 1:10.84.0.11,2:10.84.0.12,3:10.84.0.16,4:10.84.0.19,5:10.84.0.20); make the groups and every private_ip agree with the cluster",
+    ]);
 
     say("L5: a replacement that moves ids is refused before a host is touched");
     let mut masters = vec![("m11", 11), ("m12", 12), ("m16", 16), ("m18", 18), ("m20", 20)];
@@ -116,6 +131,11 @@ fn a_cluster_is_upgraded_expanded_and_its_masters_replaced_without_a_violation()
         "10.84.0.12 would move from id 2 to id 1",
         "another address for id 1 (10.84.0.11): any before 10.84.0.12 in byte order keeps the ids",
     ]);
+
+    say("a master that is said to be lost and still answers stops the run; it goes on when that is not said");
+    cluster
+        .play("replace-master.yml", &[config, "master_out=m12", "master_in=m14", "master_lost=true", "rolling_closed_deadline=4"])
+        .refused(&["port 2181 of m12 still answers; a master that is lost must not be able to come back: terminate it or block its address"]);
 
     say("L3: two masters move, the second one to where it could not go first");
     cluster.play("replace-master.yml", &[config, "master_out=m12", "master_in=m14"]).fine();
@@ -133,7 +153,7 @@ fn a_cluster_is_upgraded_expanded_and_its_masters_replaced_without_a_violation()
     cluster.lab(&["cut", "m18"]);
     cluster
         .play("replace-master.yml", &[config, "master_out=m18", "master_in=m19"])
-        .refused(&["refused: m18 cannot be reached", "-e master_lost=true"]);
+        .refused(&["refused: m18 cannot be reached, so it cannot be stopped; if it is gone for good, make sure that it cannot come back (terminate it, or block its address) and say -e master_lost=true"]);
     cluster
         .play("replace-master.yml", &[config, "master_out=m18", "master_in=m19", "master_lost=true"])
         .fine();
@@ -145,5 +165,5 @@ fn a_cluster_is_upgraded_expanded_and_its_masters_replaced_without_a_violation()
     }
     cluster
         .play("replace-master.yml", &[config, "master_out=m19", "master_in=m18", "master_lost=true"])
-        .refused(&["of 5 masters serve without m19", "and 3 are needed", "dcos-zk restore"]);
+        .refused(&["refused: only ", " of 5 masters serve without m19 (", "), and 3 are needed; bring masters back, or restore ZooKeeper from a backup on all of them (dcos-zk restore)"]);
 }

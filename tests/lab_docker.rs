@@ -116,10 +116,12 @@ fn a_cluster_in_containers_finds_itself_through_s3_and_is_changed_one_master_at_
     for host in masters {
         assert_eq!(violations(host), "", "{host}");
         // The image alone would take three masters less one.
+        let read = "docker exec master /usr/bin/python3 -c 'print(open(\"/opt/mesosphere/etc/dcos-docker.env\").read())' 2>&1";
+        let environment = cluster.on(host, read);
         assert!(
-            cluster
-                .on(host, "docker cp master:/opt/mesosphere/etc/dcos-docker.env - | tar -xO")
-                .contains("MESOS_QUORUM=2")
+            environment.contains("MESOS_QUORUM=2"),
+            "{host}: {environment}\n{}",
+            cluster.on(host, "docker ps -a 2>&1; docker logs --tail 30 master 2>&1; df -h / 2>&1")
         );
     }
     assert_eq!(cluster.on("d11", "docker ps --format '{{.Names}}' | sort | xargs"), "master slave");

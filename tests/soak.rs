@@ -16,7 +16,7 @@ use std::sync::mpsc;
 use dcos_play::cli::common::{InventoryFlags, VariableFlags};
 use dcos_play::cli::simulate::{Rehearsal, Rehearsed, rehearse};
 use dcos_play::journal::{Event, EventKind, RunFolder, RunId};
-use dcos_play::simulation::Faults;
+use dcos_play::simulation::{Faults, Invariants};
 use generator::{Case, case};
 
 const CASES: u64 = 200;
@@ -112,6 +112,8 @@ fn run(seed: u64, case: &Case, strategy: &str, at: &Path) -> Result<Outcome, Str
     let folder = RunFolder { id: RunId("soak".to_owned()), path: at.join("run") };
     let rehearsed = rehearse(&wanted, &folder, reports).map_err(|t| t.text)?;
     let events: Vec<Arc<Event>> = events.try_iter().collect();
+    let mut invariants = Invariants::default();
+    events.iter().try_for_each(|event| invariants.after(event)).map_err(|broken| broken.to_string())?;
     Ok(outcome(case, &rehearsed, &events, &at.display().to_string()))
 }
 
@@ -121,7 +123,7 @@ fn outcome(case: &Case, rehearsed: &Rehearsed, events: &[Arc<Event>], folder: &s
     for event in events {
         let (host, text) = match &event.kind {
             EventKind::StepFinished { host, path, outcome, result, .. } => {
-                (host, format!("{path}: {outcome:?} {}", serde_json::Value::Object(result.clone())))
+                (host, format!("{path}: {outcome:?} {}", serde_json::Value::Object((**result).clone())))
             }
             EventKind::StepItem { host, label, outcome, .. } => (host, format!("item {label}: {outcome:?}")),
             EventKind::HandlersNotified { host, handlers, .. } => (host, format!("notifies {handlers:?}")),

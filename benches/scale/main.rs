@@ -23,6 +23,10 @@ const TASKS: u64 = 200;
 /// Of the plan, in seconds; of memory, in MB; of CPU a step, in microseconds.
 const LIMITS: (f64, u64, f64) = (3.0, 600, 10.0);
 
+/// The program's own, see src/main.rs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let sizes: Vec<u64> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
     if std::env::var_os("__DCOS_PLAY_SCALE").is_some() {

@@ -31,6 +31,10 @@ impl Action for Assert {
         &SPEC
     }
 
+    fn acts_remotely(&self) -> bool {
+        true
+    }
+
     fn renders_itself(&self) -> bool {
         true
     }

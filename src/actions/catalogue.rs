@@ -3,6 +3,9 @@
 //! Owns: one look-up over the controller's actions and the agent's modules. Must not: list any itself.
 //! Called by: resolve, through its trait.
 
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
 use dcos_play_agent::modules;
 
 use crate::resolve::{Catalogue, Found};
@@ -11,14 +14,26 @@ use crate::resolve::{Catalogue, Found};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known;
 
+fn table() -> HashMap<&'static str, Found> {
+    let actions = super::all().map(|action| action.spec()).map(|spec| (spec, Found::Controller(spec)));
+    let modules = modules::catalogue().iter().map(|spec| (*spec, Found::Module(spec)));
+    let mut table = HashMap::new();
+    for (spec, found) in actions.chain(modules) {
+        for name in [spec.name].iter().chain(spec.aliases) {
+            table.entry(*name).or_insert(found);
+        }
+    }
+    table
+}
+
 impl Catalogue for Known {
     fn find(&self, short: &str) -> Option<Found> {
         if short.starts_with('_') {
             return None;
         }
-        super::find(short)
-            .map(|action| Found::Controller(action.spec()))
-            .or_else(|| modules::find(short).map(Found::Module))
+        // Asked for every task, and the lists are long.
+        static TABLE: OnceLock<HashMap<&'static str, Found>> = OnceLock::new();
+        TABLE.get_or_init(table).get(short).copied()
     }
 
     fn names(&self) -> Vec<&'static str> {

@@ -64,6 +64,10 @@ impl Action for Copy {
         &SPEC
     }
 
+    fn acts_remotely(&self) -> bool {
+        true
+    }
+
     fn run<'a>(
         &'a self,
         context: &'a Context<'a>,
@@ -106,7 +110,7 @@ async fn run(context: &Context<'_>, mut args: Map<String, Json>) -> Result<Done,
     if path.is_dir() {
         let follow = own.local_follow.unwrap_or(true);
         let tree = copy_tree::Tree { root: path, contents_only: written.ends_with('/'), follow, decrypt };
-        return tree.send(context, args, &own.dest, own.mode.as_deref()).await;
+        return tree.send(context, args, &own.dest, own.mode.as_deref()).boxed().await;
     }
     if own.mode.as_deref() == Some("preserve") {
         args.insert("mode".into(), local_files::mode_of(&path)?.into());

@@ -30,6 +30,10 @@ impl Action for Debug {
         &SPEC
     }
 
+    fn acts_remotely(&self) -> bool {
+        true
+    }
+
     fn renders_itself(&self) -> bool {
         true
     }

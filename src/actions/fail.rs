@@ -20,6 +20,10 @@ impl Action for Fail {
         &SPEC
     }
 
+    fn acts_remotely(&self) -> bool {
+        true
+    }
+
     fn run<'a>(
         &'a self,
         _: &'a Context<'a>,

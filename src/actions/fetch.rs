@@ -5,6 +5,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use dcos_play_agent::files::checksum::{hex, md5, sha1};
 use dcos_play_agent::options::{Opt, Spec};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -13,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use sha1::Sha1;
 
-use super::local_files::{self, expand_home, hex};
+use super::local_files::{self, expand_home};
 use super::results::{Reply, checked, flag, typed};
 use super::{Action, Context, Done, Stop};
 
@@ -73,7 +74,7 @@ async fn run(context: &Context<'_>, args: Map<String, Json>) -> Result<Done, Sto
     let remote = stat.get("checksum").and_then(Json::as_str).map(str::to_owned);
     let local = fs_err::read(&dest).ok();
     if let (Some(bytes), Some(remote)) = (&local, &remote)
-        && local_files::sha1(bytes) == *remote
+        && sha1(bytes) == *remote
     {
         return Reply::new(false)
             .with("file", args.src)
@@ -222,17 +223,13 @@ fn umask() -> u32 {
     octal.and_then(|o| u32::from_str_radix(o, 8).ok()).unwrap_or(0o077)
 }
 
-fn md5(bytes: &[u8]) -> String {
-    hex(&Md5::digest(bytes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::actions::testing::Stage;
 
     fn there(text: &str) -> Json {
-        json!({"stat": {"exists": true, "isdir": false, "checksum": local_files::sha1(text.as_bytes())}})
+        json!({"stat": {"exists": true, "isdir": false, "checksum": sha1(text.as_bytes())}})
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ use crate::infra::declare::{self, Declared};
 use crate::infra::plan::{Act, PlanFault, Planner};
 use crate::infra::site::{Site, explained};
 use crate::source::Diagnostics;
+use crate::template::{self, Var};
 
 static OPTIONS: &[Opt] = &[
     Opt::str("name").required(),
@@ -24,6 +25,8 @@ static OPTIONS: &[Opt] = &[
     Opt::str("region").aliases(&["aws_region"]),
     Opt::str("profile").aliases(&["aws_profile"]),
     Opt::str("endpoint_url"),
+    Opt::raw("replace"),
+    Opt::raw("only"),
 ];
 static SPEC: Spec = Spec { options: &[OPTIONS], ..Spec::new("infrastructure") };
 
@@ -61,6 +64,10 @@ impl Action for Infrastructure {
                 return Err(Stop::failed(text));
             };
             let site = Site::of(&declared, context.templates, &context.scope).map_err(stopped)?;
+            // What a play before this one has made anew in this run is new enough.
+            let renewed = renewed(context, &site.owner);
+            let replace: Vec<String> =
+                context.replace.iter().filter(|name| !renewed.contains(*name)).cloned().collect();
             let cloud = site.open().await.map_err(|e| Stop::failed(e.to_string()))?;
             let planner = Planner {
                 declared: &declared,
@@ -68,7 +75,8 @@ impl Action for Infrastructure {
                 cloud: &*cloud,
                 templates: context.templates,
                 scope: std::sync::Arc::clone(&context.scope),
-                replace: context.replace,
+                replace: &replace,
+                leaving: &site.leaving,
             };
             if context.check {
                 return planned(context, &planner).await;
@@ -77,6 +85,19 @@ impl Action for Infrastructure {
         }
         .boxed()
     }
+}
+
+/// Names of objects that an earlier play of this run over a part of the same infrastructure made anew.
+fn renewed(context: &Context<'_>, owner: &str) -> BTreeSet<String> {
+    let Some(Var::Data(value)) = context.scope.get("infrastructure") else { return BTreeSet::new() };
+    let earlier = template::to_json(&value).unwrap_or_default();
+    if earlier.get("owner").and_then(Json::as_str) != Some(owner) {
+        return BTreeSet::new();
+    }
+    let changes = earlier.get("changes").and_then(Json::as_array).cloned().unwrap_or_default();
+    let gone = changes.iter().filter(|c| c["act"] == Act::Delete.word());
+    let names = gone.filter_map(|c| c["resource"].as_str());
+    names.flat_map(|name| [name.to_owned(), format!("{name}[0]")]).collect()
 }
 
 fn stopped(fault: PlanFault) -> Stop {

@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use dcos_play_agent::files::checksum::{hex, sha1};
 use sha1::{Digest as _, Sha1};
 
 use super::{Context, Stop};
@@ -96,8 +97,8 @@ pub(super) fn find(context: &Context<'_>, kind: &str, written: &str) -> Result<P
         };
     }
     let mut bases = context.scope.search().bases;
-    if !bases.contains(&context.playbook_directory) {
-        bases.push(context.playbook_directory.clone());
+    if !bases.iter().any(|base| base == context.playbook_directory) {
+        bases.push(context.playbook_directory.to_owned());
     }
     let mut tried = Vec::new();
     for base in bases {
@@ -121,19 +122,6 @@ pub(super) fn expand_home(written: &str) -> PathBuf {
         Some((rest, home)) => home.join(rest),
         None => PathBuf::from(written),
     }
-}
-
-/// SHA-1 of bytes, in hex.
-pub(super) fn sha1(bytes: &[u8]) -> String {
-    hex(&Sha1::digest(bytes))
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }
 
 /// The mode of a local file as an octal string, for `mode: preserve`.

@@ -5,7 +5,7 @@
 //! Called by: the engine for each step whose action is not a plain module, in check mode too (an action decides itself
 //! what it can say then); resolve, for names and options.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ mod add_host;
 mod argument_spec;
 mod assemble;
 mod assert;
+mod aws;
 mod catalogue;
 mod clock;
 mod controls;
@@ -78,6 +79,12 @@ pub trait Action: Sync {
         false
     }
 
+    /// True when it does nothing to anything but through [`Context::remote`] and its result: then its step need not be on
+    /// the disk before it starts, only before the host is asked.
+    fn acts_remotely(&self) -> bool {
+        false
+    }
+
     /// Does the step for one host. `args` are rendered and coerced by the spec.
     fn run<'a>(
         &'a self,
@@ -95,15 +102,15 @@ pub struct Context<'a> {
     pub check: bool,
     pub diff: bool,
     /// Folder of the playbook; relative paths end here.
-    pub playbook_directory: PathBuf,
+    pub playbook_directory: &'a Path,
     /// The raw, unrendered arguments: for actions that render themselves (`debug: var=`, `assert: that=`, `set_fact`).
     pub raw: &'a crate::resolve::Arguments,
     /// Files of the run; `include_vars` adds to them.
     pub sources: &'a Sources,
     /// Folder of the task's role, if it has one: where `include_vars: dir=` looks.
-    pub role_directory: Option<PathBuf>,
+    pub role_directory: Option<&'a Path>,
     /// Folder of the file that holds the task.
-    pub task_directory: PathBuf,
+    pub task_directory: &'a Path,
     /// Inventory name of the host, also when the step is delegated.
     pub host: Arc<str>,
     /// True when the step runs on this machine: a reboot would end the run.
@@ -253,14 +260,18 @@ static ACTIONS: &[&dyn Action] = &[
     &wait_for_connection::WaitForConnection,
 ];
 
+fn all() -> impl Iterator<Item = &'static dyn Action> {
+    ACTIONS.iter().copied().chain(aws::all())
+}
+
 /// Finds an action by its short name or an alias.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static dyn Action> {
-    ACTIONS.iter().copied().find(|a| a.spec().name == name || a.spec().aliases.contains(&name))
+    all().find(|a| a.spec().name == name || a.spec().aliases.contains(&name))
 }
 
 /// The short names of all actions.
 #[must_use]
 pub fn names() -> Vec<&'static str> {
-    ACTIONS.iter().map(|a| a.spec().name).collect()
+    all().map(|a| a.spec().name).collect()
 }

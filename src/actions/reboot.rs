@@ -186,7 +186,9 @@ async fn start(context: &Context<'_>, args: &Args) -> Result<(), Stop> {
         }
         Ok(_) => Ok(()),
         // The host went down faster than it could answer: whether it did is found out by looking.
-        Err(fault) if matches!(fault.kind, FaultKind::Lost | FaultKind::TimedOut) => Ok(()),
+        Err(fault) if matches!(fault.kind, FaultKind::Lost | FaultKind::LostInStep | FaultKind::TimedOut) => {
+            Ok(())
+        }
         Err(fault) => Err(fault.into()),
     }
 }

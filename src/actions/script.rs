@@ -83,7 +83,10 @@ async fn run(context: &Context<'_>, args: Map<String, Json>) -> Result<Done, Sto
     };
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let mut call = Map::new();
-    call.insert("cmd".into(), shell_text(&name, decode, args.executable.as_deref(), rest).into());
+    call.insert(
+        "cmd".into(),
+        shell_text(&name, input.len() / 1024 + 1, decode, args.executable.as_deref(), rest).into(),
+    );
     call.insert("stdin".into(), input.into());
     call.insert("stdin_add_newline".into(), false.into());
     call.insert("strip_empty_ends".into(), false.into());
@@ -116,7 +119,8 @@ async fn run(context: &Context<'_>, args: Map<String, Json>) -> Result<Done, Sto
 }
 
 /// Stores standard input in a file that only this user can read, where programs may be executed, and runs it.
-fn shell_text(name: &str, decode: &str, executable: Option<&str>, rest: &str) -> String {
+/// A folder must have room for `kilobytes`: the input can be read only once.
+fn shell_text(name: &str, kilobytes: usize, decode: &str, executable: Option<&str>, rest: &str) -> String {
     let safe: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
     let safe = if safe.is_empty() { "script".to_owned() } else { safe };
     let run = match executable {
@@ -131,7 +135,7 @@ fn shell_text(name: &str, decode: &str, executable: Option<&str>, rest: &str) ->
          trap 'rm -rf \"$__folder\"' EXIT\n\
          trap 'exit 143' HUP INT TERM\n\
          __script=\"$__folder\"/{name}\n\
-         : > \"$__script\" && chmod 700 \"$__script\" && test -x \"$__script\" && break\n\
+         dd if=/dev/zero of=\"$__script\" bs=1024 count={kilobytes} 2>/dev/null && chmod 700 \"$__script\" && test -x \"$__script\" && break\n\
          rm -rf \"$__folder\"; __script=\n\
          done\n\
          test -n \"$__script\" || {{ echo 'no folder in which a program may be executed' >&2; exit 126; }}\n\

@@ -24,6 +24,10 @@ impl Action for SetFact {
         &SPEC
     }
 
+    fn acts_remotely(&self) -> bool {
+        true
+    }
+
     fn renders_itself(&self) -> bool {
         true
     }

@@ -85,6 +85,10 @@ impl Action for Template {
         &SPEC
     }
 
+    fn acts_remotely(&self) -> bool {
+        true
+    }
+
     fn run<'a>(
         &'a self,
         context: &'a Context<'a>,
@@ -201,7 +205,7 @@ mod tests {
         let result =
             stage.result("template", json!({"src": "x.conf.j2", "dest": "/etc/x", "mode": "0644"})).await;
         let text = "# Ansible managed x.conf.j2\nport 80\n";
-        let checksum = local_files::sha1(text.as_bytes());
+        let checksum = dcos_play_agent::files::checksum::sha1(text.as_bytes());
         assert_eq!(result, json!({"changed": true, "dest": "/etc/x", "src": path, "checksum": checksum}));
         let call = &stage.calls()[0];
         assert_eq!(

@@ -8,6 +8,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use crate::vars::FactCache;
+
 /// A setting that counts here.
 enum Use {
     /// The default of a flag.
@@ -38,9 +40,16 @@ const KNOWN: &[(&str, &str, Use)] = &[
     ("defaults", "force_handlers", Use::Switch("force_handlers")),
     ("defaults", "roles_path", Use::Read),
     ("defaults", "library", Use::Read),
+    ("defaults", "collections_path", Use::Read),
+    ("defaults", "collections_paths", Use::Read),
     ("defaults", "host_key_checking", Use::Read),
     ("defaults", "gathering", Use::Read),
+    ("defaults", "fact_caching", Use::Read),
+    ("defaults", "fact_caching_connection", Use::Read),
+    ("defaults", "fact_caching_prefix", Use::Read),
+    ("defaults", "fact_caching_timeout", Use::Read),
     ("defaults", "hash_behaviour", Use::Read),
+    ("defaults", "allow_broken_conditionals", Use::Read),
     ("privilege_escalation", "become", Use::Switch("become")),
     ("privilege_escalation", "become_user", Use::Flag("become_user")),
     ("privilege_escalation", "become_method", Use::Flag("become_method")),
@@ -165,6 +174,69 @@ pub fn get() -> &'static Config {
     LOADED.get_or_init(Config::default)
 }
 
+/// A setting by its environment variable, else by its name in [defaults].
+fn said(variable: &str, key: &str) -> Option<String> {
+    let named = std::env::var(variable).ok().filter(|value| !value.is_empty());
+    named.or_else(|| get().value("defaults", key).map(str::to_owned))
+}
+
+/// Whether conditions may be other values than true and false: the setting for playbooks older than Ansible 2.19.
+pub fn broken_conditionals() -> bool {
+    said("ANSIBLE_ALLOW_BROKEN_CONDITIONALS", "allow_broken_conditionals").is_some_and(|value| truth(&value))
+}
+
+/// When plays that don't say gather facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gathering {
+    Implicit,
+    Explicit,
+    /// Of hosts whose facts are not known yet.
+    Smart,
+}
+
+/// The setting `gathering`.
+///
+/// # Errors
+/// A word that is none of the three.
+pub fn gathering() -> Result<Gathering, String> {
+    match said("ANSIBLE_GATHERING", "gathering").as_deref() {
+        None | Some("implicit") => Ok(Gathering::Implicit),
+        Some("explicit") => Ok(Gathering::Explicit),
+        Some("smart") => Ok(Gathering::Smart),
+        Some(other) => Err(format!("error: `gathering` is `implicit`, `explicit` or `smart`, not `{other}`")),
+    }
+}
+
+/// Where facts of earlier runs are kept: `fact_caching = jsonfile` and what belongs to it.
+///
+/// # Errors
+/// No folder is named, or the lifetime is no number of seconds.
+pub fn fact_cache() -> Result<Option<FactCache>, String> {
+    if said("ANSIBLE_CACHE_PLUGIN", "fact_caching").is_none_or(|name| plugin(&name) != "jsonfile") {
+        return Ok(None);
+    }
+    let folder = match std::env::var_os("ANSIBLE_CACHE_PLUGIN_CONNECTION").filter(|value| !value.is_empty()) {
+        Some(folder) => folder.into(),
+        None => get()
+            .value("defaults", "fact_caching_connection")
+            .map(|folder| PathBuf::from(get().located(folder)))
+            .ok_or("error: `fact_caching = jsonfile` needs the folder of the files: set `fact_caching_connection`")?,
+    };
+    let prefix = said("ANSIBLE_CACHE_PLUGIN_PREFIX", "fact_caching_prefix").unwrap_or_default();
+    let lifetime = said("ANSIBLE_CACHE_PLUGIN_TIMEOUT", "fact_caching_timeout");
+    let lifetime = lifetime.map_or(Ok(86_400), |text| {
+        text.trim()
+            .parse()
+            .map_err(|_| format!("error: `fact_caching_timeout` is a number of seconds, not `{text}`"))
+    })?;
+    Ok(Some(FactCache::new(folder, prefix, lifetime)))
+}
+
+/// A plugin's name without that of Ansible's own collection.
+fn plugin(name: &str) -> &str {
+    name.strip_prefix("ansible.builtin.").unwrap_or(name)
+}
+
 impl Config {
     /// Reads the file that Ansible would take: `$ANSIBLE_CONFIG`, `ansible.cfg` here, `~/.ansible.cfg`,
     /// `/etc/ansible/ansible.cfg`.
@@ -238,6 +310,11 @@ impl Config {
         let unknown = unknown.map(|s| {
             format!("{name}:{}: `{}` in [{}] is not supported and has no effect", s.line, s.key, s.section)
         });
+        let caching = self.settings.iter().filter(|s| s.section == "defaults" && s.key == "fact_caching");
+        let caching = caching.filter(|s| !matches!(plugin(&s.value), "memory" | "jsonfile")).map(|s| {
+            format!("{name}:{}: facts are cached by `jsonfile` or not at all, not by `{}`", s.line, s.value)
+        });
+        let unknown = unknown.chain(caching);
         let missing = self.settings.iter().filter(|s| matches!(known(s), Some(Use::Files("inventory"))));
         let missing = missing.flat_map(|s| self.files(&s.value).into_iter().map(move |path| (s.line, path)));
         let missing = missing

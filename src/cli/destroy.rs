@@ -11,13 +11,12 @@ use clap::Args;
 use super::Trouble;
 use super::common::{InventoryFlags, VariableFlags};
 use super::infrastructure::{self, Part};
-use super::setup::{self, Wanted};
-use crate::infra::apply::{ApplyFault, Doing, Watch, destroy, find_all};
+use super::setup::{self, Ready, Wanted};
+use crate::infra::apply::{ApplyFault, Doing, Watch, destroy, find_all, find_unmarked};
 use crate::infra::cloud::Found;
 use crate::infra::kinds::Kind;
 use crate::infra::site::explained;
 use crate::journal::HostsLock;
-use crate::vars::RunInfo;
 
 /// Flags of `destroy`.
 #[derive(Debug, Args)]
@@ -39,13 +38,7 @@ pub struct DestroyArgs {
 /// # Errors
 /// A playbook that is wrong, or a cloud that doesn't answer.
 pub fn run(args: &DestroyArgs, out: &mut (dyn Write + Send)) -> Result<u8, Trouble> {
-    let wanted = Wanted {
-        playbooks: &args.playbooks,
-        inventory: &args.inventory,
-        variables: &args.variables,
-        library: None,
-        run: RunInfo::default(),
-    };
+    let wanted = Wanted::new(&args.playbooks, &args.inventory, &args.variables);
     let ready = setup::prepare(&wanted)?;
     let mut parts = infrastructure::parts(&ready)?;
     if parts.is_empty() {
@@ -65,13 +58,13 @@ pub fn run(args: &DestroyArgs, out: &mut (dyn Write + Send)) -> Result<u8, Troub
     runtime.block_on(async {
         let mut status = crate::exit::FINE;
         for part in &parts {
-            status = status.max(one(part, args.yes, out).await?);
+            status = status.max(one(&ready, part, args.yes, out).await?);
         }
         Ok(status)
     })
 }
 
-async fn one(part: &Part, yes: bool, out: &mut (dyn Write + Send)) -> Result<u8, Trouble> {
+async fn one(ready: &Ready, part: &Part, yes: bool, out: &mut (dyn Write + Send)) -> Result<u8, Trouble> {
     let cloud = part.open().await?;
     let owner = &part.site.owner;
     let declares = |kind: Kind| part.declared.resources.iter().any(|r| r.kind == kind);
@@ -81,6 +74,11 @@ async fn one(part: &Part, yes: bool, out: &mut (dyn Write + Send)) -> Result<u8,
         Ok(found) => found,
         Err(fault) => return Err(failed(explained(&*cloud, &fault).await)),
     };
+    let more = match find_unmarked(&part.planner(ready, &*cloud, &[]), &found).await {
+        Ok(more) => more,
+        Err(fault) => return Err(failed(explained(&*cloud, &fault).await)),
+    };
+    found.extend_from_slice(&more);
     if found.is_empty() {
         writeln!(out, "nothing is there that belongs to `{owner}`")?;
         return Ok(crate::exit::FINE);
@@ -105,7 +103,7 @@ async fn one(part: &Part, yes: bool, out: &mut (dyn Write + Send)) -> Result<u8,
         }
     }
     let watch = Lines(Mutex::new(out));
-    let ended = destroy(&*cloud, owner, &optional, &watch).await;
+    let ended = destroy(&*cloud, owner, &optional, &more, &watch).await;
     let out = watch.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (outcome, left) = match ended {
         Ok(ended) => ended,

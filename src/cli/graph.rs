@@ -9,7 +9,6 @@ use super::Trouble;
 use super::common::{InventoryFlags, VariableFlags};
 use super::setup::{self, Wanted};
 use crate::plan::{About, Drawing};
-use crate::vars::RunInfo;
 
 /// More boxes than this are no drawing that anybody could read.
 const READABLE: usize = 2000;
@@ -50,13 +49,7 @@ pub struct GraphArgs {
 /// # Errors
 /// The findings, when the playbook is wrong.
 pub fn run(args: &GraphArgs, out: &mut dyn Write) -> Result<u8, Trouble> {
-    let ready = setup::prepare(&Wanted {
-        playbooks: &args.playbooks,
-        inventory: &args.inventory,
-        variables: &args.variables,
-        library: None,
-        run: RunInfo::default(),
-    })?;
+    let ready = setup::prepare(&Wanted::new(&args.playbooks, &args.inventory, &args.variables))?;
     let plays = &ready.playbook.plays;
     let hosts: Vec<_> =
         plays.iter().map(|play| crate::engine::hosts_of_play(play, &ready.store, &ready.templates)).collect();

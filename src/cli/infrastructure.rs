@@ -12,8 +12,9 @@ use crate::infra::cloud::Cloud;
 use crate::infra::declare::{self, Declared};
 use crate::infra::plan::{Plan, PlanFault, Planner};
 use crate::infra::site::{NoCloud, Site, explained};
+use crate::infra::tasks::is_module;
 use crate::resolve::{Item, Play, Task};
-use crate::source::{Diagnostics, Span};
+use crate::source::{Diagnostic, Diagnostics, Severity, Span};
 use crate::template::{Scope, Templates};
 
 /// One declaration of a playbook.
@@ -47,6 +48,12 @@ fn tasks(play: &Play) -> Vec<&Arc<Task>> {
 
 /// Says what is wrong with the declarations of plays, as far as it can be known before a run.
 pub(super) fn check(plays: &[Arc<Play>], templates: &Templates, out: &mut Diagnostics) {
+    // Nothing is wrong with the playbook, so this is no error before somebody runs it.
+    foreign(plays).for_each(|task| {
+        let mut finding = not_built(task);
+        finding.severity = Severity::Warning;
+        out.push(finding);
+    });
     for task in plays.iter().flat_map(|play| tasks(play)) {
         let mut found = Diagnostics::default();
         declare::read(&declare::node_of(&task.action.args), templates, &mut found);
@@ -56,8 +63,34 @@ pub(super) fn check(plays: &[Arc<Play>], templates: &Templates, out: &mut Diagno
     }
 }
 
-/// Ends a command that works on infrastructure where this build has no cloud.
-pub(super) fn refuse_without_cloud(plays: &[Arc<Play>]) -> Result<(), Trouble> {
+/// Tasks with modules of AWS that this build cannot run.
+fn foreign(plays: &[Arc<Play>]) -> impl Iterator<Item = &Arc<Task>> {
+    let mut found = Vec::new();
+    if cfg!(not(feature = "aws")) {
+        let mut look = |task| found.push(task);
+        plays.iter().for_each(|play| each(&play.items, &mut look));
+        found.retain(|task: &&Arc<Task>| is_module(&task.action.name));
+    }
+    found.into_iter()
+}
+
+fn not_built(task: &Task) -> Diagnostic {
+    let text = format!("`{}` works on AWS, which this dcos-play was built without", task.action.name);
+    Diagnostic::error("not-built", text, task.span).help("build it with `make build FEATURES=aws`")
+}
+
+/// Ends a run that works on infrastructure where this build has no cloud.
+pub(super) fn refuse_without_cloud(ready: &Ready) -> Result<(), Trouble> {
+    let plays = &ready.playbook.plays;
+    let mut found = Diagnostics::default();
+    foreign(plays).for_each(|task| found.push(not_built(task)));
+    if found.has_errors() {
+        return Err(Trouble::found(super::setup::shown(&found, &ready.sources)));
+    }
+    refuse_declarations(plays)
+}
+
+fn refuse_declarations(plays: &[Arc<Play>]) -> Result<(), Trouble> {
     if cfg!(feature = "aws") || plays.iter().all(|play| tasks(play).is_empty()) {
         return Ok(());
     }
@@ -66,7 +99,7 @@ pub(super) fn refuse_without_cloud(plays: &[Arc<Play>]) -> Result<(), Trouble> {
 
 /// Every declaration, with its variables.
 pub(super) fn parts(ready: &Ready) -> Result<Vec<Part>, Trouble> {
-    refuse_without_cloud(&ready.playbook.plays)?;
+    refuse_declarations(&ready.playbook.plays)?;
     let mut parts = Vec::new();
     for play in &ready.playbook.plays {
         for task in tasks(play) {
@@ -80,6 +113,10 @@ pub(super) fn parts(ready: &Ready) -> Result<Vec<Part>, Trouble> {
             parts.push(Part { play: Arc::clone(play), declared, scope, site });
         }
     }
+    // A part of what another play declares in whole is told with the whole.
+    let whole: Vec<String> =
+        parts.iter().filter(|p| !p.declared.partial).map(|p| p.site.owner.clone()).collect();
+    parts.retain(|p| !p.declared.partial || !whole.contains(&p.site.owner));
     Ok(parts)
 }
 
@@ -100,17 +137,28 @@ impl Part {
         self.site.open().await.map_err(|error| Trouble::new(crate::exit::PLAYBOOK, format!("error: {error}")))
     }
 
-    /// What would change now.
-    pub(super) async fn plan(&self, ready: &Ready, replace: &[String]) -> Result<Plan, Trouble> {
-        let cloud = self.open().await?;
-        let planner = Planner {
+    /// Everything that planning looks at.
+    pub(super) fn planner<'a>(
+        &'a self,
+        ready: &'a Ready,
+        cloud: &'a dyn Cloud,
+        replace: &'a [String],
+    ) -> Planner<'a> {
+        Planner {
             declared: &self.declared,
             owner: &self.site.owner,
-            cloud: &*cloud,
+            cloud,
             templates: &ready.templates,
             scope: Arc::clone(&self.scope),
             replace,
-        };
+            leaving: &self.site.leaving,
+        }
+    }
+
+    /// What would change now.
+    pub(super) async fn plan(&self, ready: &Ready, replace: &[String]) -> Result<Plan, Trouble> {
+        let cloud = self.open().await?;
+        let planner = self.planner(ready, &*cloud, replace);
         let planned = match find_declared(&planner).await {
             Ok(found) => planner.plan(&found),
             Err(fault) => Err(fault.into()),

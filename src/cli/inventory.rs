@@ -17,6 +17,8 @@ use crate::vars::key_text;
 
 /// Shows the inventory.
 #[derive(Debug, clap::Args)]
+// `-i` before and after the name of the view.
+#[command(mut_args(|argument| argument.global(true)))]
 pub struct InventoryArgs {
     #[command(flatten)]
     pub inventory: InventoryFlags,

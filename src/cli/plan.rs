@@ -11,7 +11,6 @@ use super::common::{InventoryFlags, VariableFlags};
 use super::infrastructure;
 use super::setup::{self, Wanted};
 use crate::plan::{NodeKind, Reason};
-use crate::vars::RunInfo;
 
 /// Flags of `plan`.
 #[derive(Debug, Args)]
@@ -36,13 +35,7 @@ pub struct PlanArgs {
 /// # Errors
 /// The findings, when the playbook is wrong.
 pub fn run(args: &PlanArgs, out: &mut dyn Write) -> Result<u8, Trouble> {
-    let wanted = Wanted {
-        playbooks: &args.playbooks,
-        inventory: &args.inventory,
-        variables: &args.variables,
-        library: None,
-        run: RunInfo::default(),
-    };
+    let wanted = Wanted::new(&args.playbooks, &args.inventory, &args.variables);
     let ready = setup::prepare(&wanted)?;
     let plan = &ready.plan;
     for play in &ready.playbook.plays {

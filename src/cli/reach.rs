@@ -82,8 +82,16 @@ impl Hosts {
             Lazy::new(move |node, scope, name| templates.lazy(Arc::clone(node), Arc::clone(scope), name))
         };
         let run = RunInfo { playbook_dir: directory, ..RunInfo::default() };
-        let store =
-            Store::new(StoreParts { inventory, extra, run, inject_facts: true, lazy, vault, sources });
+        let store = Store::new(StoreParts {
+            inventory,
+            extra,
+            run,
+            inject_facts: true,
+            lazy,
+            vault,
+            sources,
+            fact_cache: None,
+        });
         let _ = known_hosts.set(Arc::downgrade(&store));
         let given = Given {
             user: flags.user.clone(),

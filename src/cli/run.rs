@@ -90,7 +90,7 @@ pub struct RunArgs {
     /// Ask before each task whether to run it
     #[arg(long)]
     pub step: bool,
-    /// Forget facts of earlier runs: with --resume they are gathered again
+    /// Forget the facts of earlier runs
     #[arg(long)]
     pub flush_cache: bool,
     /// Let infrastructure plays replace instances; what is on them is lost
@@ -172,16 +172,17 @@ pub fn run(args: &RunArgs) -> Result<u8, Trouble> {
     run_to(args, engine::exit_code)
 }
 
+/// Hosts without anything left to do that `--explain` names one by one.
+const SHOWN_DONE: usize = 20;
+
 /// As [`run`], with another meaning of exit statuses.
 pub(super) fn run_to(args: &RunArgs, status: fn(&engine::Ended) -> u8) -> Result<u8, Trouble> {
     let tags = |list: &[String], default: &[&str]| -> Vec<String> {
         if list.is_empty() { default.iter().map(|s| (*s).to_owned()).collect() } else { list.to_vec() }
     };
     let wanted = Wanted {
-        playbooks: &args.playbooks,
-        inventory: &args.inventory,
-        variables: &args.variables,
         library: args.module_path.as_deref(),
+        kept_facts: true,
         run: RunInfo {
             check_mode: args.check,
             diff_mode: args.diff,
@@ -192,6 +193,7 @@ pub(super) fn run_to(args: &RunArgs, status: fn(&engine::Ended) -> u8) -> Result
             limit: args.inventory.limit.clone(),
             ..RunInfo::default()
         },
+        ..Wanted::new(&args.playbooks, &args.inventory, &args.variables)
     };
     let ready = setup::prepare(&wanted)?;
     let shown = Shown { tasks: args.list_tasks, tags: args.list_tags, hosts: args.list_hosts };
@@ -201,7 +203,7 @@ pub(super) fn run_to(args: &RunArgs, status: fn(&engine::Ended) -> u8) -> Result
         listing::print(&ready, args, shown, &mut std::io::stdout().lock())?;
         return Ok(crate::exit::FINE);
     }
-    super::infrastructure::refuse_without_cloud(&ready.playbook.plays)?;
+    super::infrastructure::refuse_without_cloud(&ready)?;
     let start_at = match &args.start_at_task {
         Some(name) => Some(listing::find_start(&ready, args, name)?),
         None => None,
@@ -267,6 +269,14 @@ pub(super) fn run_to(args: &RunArgs, status: fn(&engine::Ended) -> u8) -> Result
     let (interrupted, interrupts) = watch::channel(0_u8);
     let vault = setup::vault_opener(&ready.vault);
     let reload = setup::reloader(&args.inventory, &args.variables, &args.playbooks[0], &ready)?;
+    if let Some(cache) = ready.store.fact_cache().filter(|_| !args.check) {
+        cache.keep();
+    }
+    if args.flush_cache {
+        for host in ready.store.inventory().hosts() {
+            ready.store.host(&host.name).clear_facts();
+        }
+    }
     let inputs = Inputs {
         run: folder.id.0.clone(),
         playbook: ready.playbook,
@@ -286,6 +296,7 @@ pub(super) fn run_to(args: &RunArgs, status: fn(&engine::Ended) -> u8) -> Result
             start_at,
             step: args.step,
             flush_cache: args.flush_cache,
+            smart_gathering: ready.smart_gathering,
             clouds: true,
             allow_replace: args.allow_replace,
             replace: args.replace.clone(),
@@ -330,6 +341,7 @@ pub(super) fn run_to(args: &RunArgs, status: fn(&engine::Ended) -> u8) -> Result
         reports,
         interrupts,
         clock: Arc::new(crate::actions::SystemClock::default()),
+        pid: std::process::id(),
     };
     let ended = runtime.block_on(async move {
         tokio::spawn(listen_for_interrupts(interrupted));
@@ -346,8 +358,16 @@ pub(super) fn run_to(args: &RunArgs, status: fn(&engine::Ended) -> u8) -> Result
         for (host, what) in &ended.departures {
             writeln!(out, "{host:<14} goes on at {what}")?;
         }
-        if ended.departures.is_empty() {
-            writeln!(out, "nothing is left to do")?;
+        let goes_on = |host: &Arc<str>| ended.departures.iter().any(|(going, _)| going == host);
+        let done: Vec<_> = ended.totals.hosts.keys().filter(|host| !goes_on(host)).collect();
+        match (done.len(), ended.departures.is_empty()) {
+            (_, true) => writeln!(out, "nothing is left to do")?,
+            (count, _) if count > SHOWN_DONE => writeln!(out, "{count} other hosts have nothing left to do")?,
+            _ => {
+                for host in done {
+                    writeln!(out, "{host:<14} has nothing left to do")?;
+                }
+            }
         }
     }
     if ended.journal_failed {
@@ -441,7 +461,7 @@ fn with_earlier(mut history: History, wrong: &dyn Fn(String) -> Trouble) -> Resu
     Ok(history)
 }
 
-/// Counts Ctrl-C and SIGTERM; the third leaves at once.
+/// Counts Ctrl-C and SIGTERM. The third ends the run at once, and this process soon after, whatever it is busy with.
 async fn listen_for_interrupts(interrupted: watch::Sender<u8>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
@@ -455,9 +475,14 @@ async fn listen_for_interrupts(interrupted: watch::Sender<u8>) {
         }
         interrupted.send_modify(|n| *n = n.saturating_add(1));
         if *interrupted.borrow() >= 3 {
-            // The journal is written event by event: leaving here loses nothing that had happened.
-            #[expect(clippy::exit, reason = "the third Ctrl-C means now")]
-            std::process::exit(i32::from(crate::exit::CANCELLED));
+            // Time for the recap. A thread of its own, because what holds the end up may be a terminal that takes no more text,
+            // and by then the runtime is gone. The journal is written event by event: leaving loses nothing that had happened.
+            std::thread::spawn(|| {
+                std::thread::sleep(Duration::from_secs(2));
+                #[expect(clippy::exit, reason = "the third Ctrl-C means now")]
+                std::process::exit(i32::from(crate::exit::CANCELLED));
+            });
+            return;
         }
     }
 }

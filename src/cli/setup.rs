@@ -4,15 +4,17 @@
 //! the lab when a run needs it).
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::Trouble;
 use super::common::{InventoryFlags, USUAL_INVENTORIES, VariableFlags};
+use super::config::Gathering;
 use crate::actions::Known;
 use crate::inventory::{self, Inventory};
 use crate::lab::{LabDirs, LabPlugin, LabSpec};
 use crate::plan::{self, Looks, Plan};
-use crate::resolve::{Playbook, Refs, Resolver, Setup, TemplateCheck, TemplateFault};
+use crate::resolve::{Playbook, Refs, Resolution, Resolver, Setup, TemplateCheck, TemplateFault};
 use crate::source::{Diagnostic, Diagnostics, Node, Severity, Sources, Span};
 use crate::template::{self, Templates};
 use crate::vars::secrets::{Masks, Secret};
@@ -31,6 +33,8 @@ pub(super) struct Ready {
     /// How many plays each given playbook has.
     pub(super) counts: Vec<usize>,
     pub(super) plan: Plan,
+    /// Whether facts are gathered only of hosts that have none.
+    pub(super) smart_gathering: bool,
     /// Labs that the inventory lists; whoever runs something boots them.
     pub(super) labs: Vec<LabSpec>,
     /// Warnings; errors have ended the set-up.
@@ -45,6 +49,30 @@ pub(super) struct Wanted<'a> {
     /// Folders with modules, separated by colons, from the command line.
     pub(super) library: Option<&'a str>,
     pub(super) run: RunInfo,
+    /// Whether the plan is to know where hosts wait for each other. Who only wants errors does without: finding out takes a
+    /// quarter of the time.
+    pub(super) barriers: bool,
+    /// Whether hosts start with the facts of earlier runs, where those are kept.
+    pub(super) kept_facts: bool,
+}
+
+impl<'a> Wanted<'a> {
+    /// What a command that runs nothing wants.
+    pub(super) fn new(
+        playbooks: &'a [PathBuf],
+        inventory: &'a InventoryFlags,
+        variables: &'a VariableFlags,
+    ) -> Self {
+        Self {
+            playbooks,
+            inventory,
+            variables,
+            library: None,
+            run: RunInfo::default(),
+            barriers: true,
+            kept_facts: false,
+        }
+    }
 }
 
 /// Reads and checks everything; all errors at once.
@@ -74,6 +102,9 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
         extra: &extra,
     };
     let inventory = read_inventory(&from, &vault, &sources, &mut found, &labs);
+    let wrong = |text| Trouble::new(crate::exit::PLAYBOOK, text);
+    let gathering = super::config::gathering().map_err(wrong)?;
+    let fact_cache = if wanted.kept_facts { super::config::fact_cache().map_err(wrong)? } else { None };
     let known_hosts: Arc<OnceLock<Weak<Store>>> = Arc::default();
     let templates = Arc::new(Templates::new(template_options(&vault, directory, Arc::clone(&known_hosts))));
     let known: std::collections::HashSet<String> = inventory
@@ -88,6 +119,7 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
                 .collect::<Vec<_>>()
         })
         .chain(inventory.common_vars().iter().map(|(name, _)| name.to_string()))
+        .chain(inventory.promised.iter().map(ToString::to_string))
         .chain(extra.iter().map(|(name, _)| name.to_string()))
         .collect();
     let looked_at: Vec<(Arc<str>, Arc<Node>)> = inventory
@@ -117,6 +149,7 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
         },
         vault: Arc::clone(&vault),
         sources: Arc::clone(&sources),
+        fact_cache,
     });
     // The store holds the templates, so they only look back at it.
     let _ = known_hosts.set(Arc::downgrade(&store));
@@ -129,6 +162,7 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
             (None, Some(folders)) => folders,
             (named, _) => Resolver::roles_path(named.as_deref(), std::env::home_dir().as_deref()),
         },
+        collections_path: collections_path(),
         library: wanted
             .library
             .map(str::to_owned)
@@ -136,33 +170,25 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
             .map(|folders| folders.split(':').filter(|f| !f.is_empty()).map(PathBuf::from).collect())
             .or_else(|| config.paths("defaults", "library"))
             .unwrap_or_default(),
-        gathers_facts: std::env::var("ANSIBLE_GATHERING")
-            .ok()
-            .or_else(|| config.value("defaults", "gathering").map(str::to_owned))
-            .is_none_or(|said| said != "explicit"),
+        gathers_facts: gathering != Gathering::Explicit,
         known_variables: Arc::new(move |name| known.contains(name)),
         ..Setup::new(Arc::clone(&sources), Arc::new(Known))
     };
     let resolver = Arc::new(Resolver::new(setup));
     let mut plays = Vec::new();
     let mut counts = Vec::new();
-    for path in wanted.playbooks {
-        if !path.exists() {
-            let near = nearest_playbook(path);
-            let help = near.map(|n| format!("\n  did you mean {}?", n.display())).unwrap_or_default();
-            return Err(Trouble::new(
-                crate::exit::PLAYBOOK,
-                format!("error: no playbook `{}`{help}", path.display()),
-            ));
-        }
-        let resolution = resolver.resolve(path);
+    for resolution in resolve_all(&resolver, wanted.playbooks)? {
         found.extend(resolution.findings);
         counts.push(resolution.playbook.plays.len());
         plays.extend(resolution.playbook.plays);
     }
     let playbook = Playbook { path: std::path::absolute(first)?, plays: renumbered(plays) };
     super::infrastructure::check(&playbook.plays, &templates, &mut found);
-    let looks = Looks::new(&playbook, looked_at.iter().map(|(n, v)| (&**n, &**v)));
+    let looks = if wanted.barriers {
+        Looks::new(&playbook, looked_at.iter().map(|(n, v)| (&**n, &**v)))
+    } else {
+        Looks::default()
+    };
     let plan = match plan::build(&playbook, looks) {
         Ok(plan) => Some(plan),
         Err(error) => {
@@ -172,7 +198,11 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
             None
         }
     };
-    found.sort();
+    match wanted.playbooks {
+        [_] => found.sort(),
+        // They were read side by side, so the order in which files were read is nobody's.
+        _ => found.sort_by_name(&sources),
+    }
     match plan {
         Some(plan) if !found.has_errors() => Ok(Ready {
             sources,
@@ -184,11 +214,45 @@ pub(super) fn prepare(wanted: &Wanted<'_>) -> Result<Ready, Trouble> {
             playbook,
             counts,
             plan,
+            smart_gathering: gathering == Gathering::Smart,
             labs: labs.labs(),
             warnings: found,
         }),
         _ => Err(Trouble::found(shown(&found, &sources))),
     }
+}
+
+/// Resolves each playbook, several side by side; results are in the order given.
+fn resolve_all(resolver: &Resolver, paths: &[PathBuf]) -> Result<Vec<Resolution>, Trouble> {
+    if let Some(path) = paths.iter().find(|path| !path.exists()) {
+        let help =
+            nearest_playbook(path).map(|n| format!("\n  did you mean {}?", n.display())).unwrap_or_default();
+        return Err(Trouble::new(
+            crate::exit::PLAYBOOK,
+            format!("error: no playbook `{}`{help}", path.display()),
+        ));
+    }
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(paths.len());
+    let next = AtomicUsize::new(0);
+    let done: Vec<OnceLock<Resolution>> = paths.iter().map(|_| OnceLock::new()).collect();
+    let work = || {
+        while let Some((path, place)) = {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            paths.get(at).zip(done.get(at))
+        } {
+            let _ = place.set(resolver.resolve(path));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            // Deep playbooks are resolved by recursion, which the first thread has this much room for.
+            if std::thread::Builder::new().stack_size(8 << 20).spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        work();
+    });
+    Ok(done.into_iter().filter_map(OnceLock::into_inner).collect())
 }
 
 /// All findings and the line that sums them up.
@@ -347,6 +411,21 @@ pub(super) fn template_options(
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
             .collect(),
         current_folder,
+        collections: collections_path(),
+        broken_conditionals: super::config::broken_conditionals(),
+    }
+}
+
+/// Folders of installed collections: ANSIBLE_COLLECTIONS_PATH, `collections_path`, or Ansible's default ones.
+fn collections_path() -> Vec<PathBuf> {
+    let named =
+        ["ANSIBLE_COLLECTIONS_PATH", "ANSIBLE_COLLECTIONS_PATHS"].iter().find_map(|v| std::env::var(v).ok());
+    let config = super::config::get();
+    let settings =
+        || ["collections_path", "collections_paths"].iter().find_map(|key| config.paths("defaults", key));
+    match named {
+        None if let Some(folders) = settings() => folders,
+        named => Resolver::collections_path(named.as_deref(), std::env::home_dir().as_deref()),
     }
 }
 
@@ -479,7 +558,7 @@ impl TemplateCheck for Check {
     }
 
     fn lookups(&self) -> Vec<&'static str> {
-        Vec::new()
+        template::lookup_names()
     }
 }
 

@@ -18,7 +18,7 @@ use super::setup::{self, Wanted};
 use crate::engine::{self, ConnectionDefaults, Edges, Ended, Inputs, Options};
 use crate::journal::{Event, FORMAT, Header, Journal, RunFolder, RunId};
 use crate::report::{Console, HostLogs, Plain, Settings, page};
-use crate::simulation::{EPOCH_MS, Faults, Fleet, SimulatedTransport, VirtualClock};
+use crate::simulation::{EPOCH_MS, Faults, Fleet, Invariants, SimulatedTransport, VirtualClock};
 use crate::vars::{RunInfo, Store};
 
 /// Flags of `simulate`.
@@ -101,10 +101,6 @@ pub fn rehearse(
 ) -> Result<Rehearsed, Trouble> {
     let began = Instant::now();
     let ready = setup::prepare(&Wanted {
-        playbooks: &wanted.playbooks,
-        inventory: &wanted.inventory,
-        variables: &wanted.variables,
-        library: None,
         run: RunInfo {
             check_mode: wanted.check,
             forks: wanted.forks,
@@ -114,6 +110,7 @@ pub fn rehearse(
             limit: wanted.inventory.limit.clone(),
             ..RunInfo::default()
         },
+        ..Wanted::new(&wanted.playbooks, &wanted.inventory, &wanted.variables)
     })?;
     let planned_in = began.elapsed();
     let fleet = Arc::new(Fleet::new(wanted.seed, wanted.faults.clone()));
@@ -134,7 +131,7 @@ pub fn rehearse(
         store: ready.store,
         templates: ready.templates,
         resolver: ready.resolver,
-        options: options(wanted)?,
+        options: options(wanted, ready.smart_gathering)?,
         masks: ready.masks,
         vault,
         console: None,
@@ -155,6 +152,7 @@ pub fn rehearse(
             reports,
             interrupts,
             clock: Arc::new(clock),
+            pid: 0,
         };
         let ended = engine::run(inputs, edges).await;
         let simulated = u64::try_from(clock.milliseconds() - EPOCH_MS).unwrap_or_default();
@@ -163,7 +161,7 @@ pub fn rehearse(
     Ok(Rehearsed { ended, store, fleet, planned_in, ran_in: began.elapsed(), simulated })
 }
 
-fn options(wanted: &Rehearsal) -> Result<Options, Trouble> {
+fn options(wanted: &Rehearsal, smart_gathering: bool) -> Result<Options, Trouble> {
     let absolute = |path: &PathBuf| std::path::absolute(path);
     let playbooks: Vec<PathBuf> = wanted.playbooks.iter().map(absolute).collect::<Result<_, _>>()?;
     Ok(Options {
@@ -177,6 +175,7 @@ fn options(wanted: &Rehearsal) -> Result<Options, Trouble> {
         start_at: None,
         step: false,
         flush_cache: false,
+        smart_gathering,
         clouds: false,
         allow_replace: false,
         replace: Vec::new(),
@@ -232,7 +231,20 @@ pub fn run(args: &SimulateArgs) -> Result<u8, Trouble> {
         width: common::width(),
     };
     let console = Console::Plain(Plain::new(Box::new(std::io::stdout()), settings));
-    let (reports, events) = mpsc::sync_channel(engine::REPORTS_AHEAD);
+    let (reports, told) = mpsc::sync_channel::<Arc<Event>>(engine::REPORTS_AHEAD);
+    let (checked, events) = mpsc::sync_channel(engine::REPORTS_AHEAD);
+    let watcher = std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
+        let mut invariants = Invariants::default();
+        let mut broken = None;
+        for event in told {
+            if broken.is_none() {
+                broken = invariants.after(&event).err();
+            }
+            // A reporter that ended has said why; the rules are checked all the same.
+            let _ = checked.send(event);
+        }
+        broken
+    })?;
     let logs = HostLogs::new(folder.clone());
     let reporter = std::thread::Builder::new()
         .name("report".to_owned())
@@ -250,6 +262,7 @@ pub fn run(args: &SimulateArgs) -> Result<u8, Trouble> {
         verbosity: args.verbose,
     };
     let rehearsed = rehearse(&wanted, &folder, reports)?;
+    let broken = watcher.join().ok().flatten();
     let _ = reporter.join();
     if args.keep.is_some() {
         page::write(&folder, None)?;
@@ -265,6 +278,20 @@ pub fn run(args: &SimulateArgs) -> Result<u8, Trouble> {
         fleet.calls(),
         fleet.most_busy()
     )?;
+    let most = fleet.most_busy();
+    let broken = match broken {
+        None if most > args.forks as usize => {
+            Some(format!("{most} hosts were busy at once, with --forks {}", args.forks))
+        }
+        broken => broken.map(|b| b.to_string()),
+    };
+    if let Some(broken) = broken {
+        let text = format!(
+            "internal error: a rule that holds in every run was broken {broken}\n  please report it with the playbook and --seed {}",
+            args.seed
+        );
+        return Err(Trouble::new(crate::exit::ERROR, text));
+    }
     Ok(engine::exit_code(&rehearsed.ended))
 }
 

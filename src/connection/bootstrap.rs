@@ -71,6 +71,13 @@ pub(super) fn escalated(escalation: &super::Become, prompt: &str, line: &str) ->
     }
 }
 
+/// Wraps a line so that it has a terminal, for a sudo that wants one; its three streams stay what they are, because a
+/// terminal would change the bytes. `script` is part of util-linux and of busybox.
+pub(super) fn with_terminal(line: &str) -> String {
+    let inner = quote(&format!("{{ {line}; }} <&3 >&4 2>&5 3<&- 4>&- 5>&-"));
+    format!("exec 3<&0 4>&1 5>&2; SHELL=/bin/sh exec script -q -c {inner} /dev/null </dev/null >/dev/null")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +89,24 @@ mod tests {
                 std::process::Command::new("/bin/sh").args(["-n", "-c", &line]).status().expect("sh runs");
             assert!(checked.success(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_terminal_is_there_and_the_streams_are_as_before() {
+        use std::io::Write as _;
+        let mut child = std::process::Command::new("/bin/sh")
+            .args(["-c", &with_terminal("(: </dev/tty) && cat && echo complaint >&2")])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("sh starts");
+        // Bytes that a terminal would change or take as signals.
+        let bytes: Vec<u8> = (0..=255).collect();
+        child.stdin.take().expect("stdin").write_all(&bytes).expect("writes");
+        let output = child.wait_with_output().expect("ends");
+        assert_eq!(output.stdout, bytes, "{output:?}");
+        assert_eq!(output.stderr, b"complaint\n");
     }
 
     #[test]

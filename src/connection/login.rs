@@ -34,6 +34,22 @@ impl Login {
         line: &str,
         limit: Duration,
     ) -> Result<Self, Fault> {
+        match Self::start_with(shell, target, line, limit, false).await {
+            // `requiretty` in sudoers, the rule on hosts of RHEL 6 and 7: only then is it worth a terminal.
+            Err(fault) if fault.kind == FaultKind::Become && fault.what.contains("must have a tty") => {
+                Self::start_with(shell, target, line, limit, true).await
+            }
+            other => other,
+        }
+    }
+
+    async fn start_with(
+        shell: &Shell,
+        target: &Target,
+        line: &str,
+        limit: Duration,
+        terminal: bool,
+    ) -> Result<Self, Fault> {
         let deadline = Instant::now() + limit;
         let within = format!("within {}s", limit.as_secs());
         let (whole, prompt) = match &target.r#become {
@@ -41,7 +57,8 @@ impl Login {
             Some(escalation) => {
                 let prompt = format!("[dcos-play {}] password:", uuid::Uuid::new_v4().simple());
                 let line = format!("echo {LOGGED_IN}; {line}");
-                (bootstrap::escalated(escalation, &prompt, &line), Some(prompt))
+                let line = bootstrap::escalated(escalation, &prompt, &line);
+                (if terminal { bootstrap::with_terminal(&line) } else { line }, Some(prompt))
             }
         };
         let started = timeout_at(deadline, shell.start(&whole)).await.map_err(|_| {

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 mod bootstrap;
 mod channel;
 mod login;
+mod pace;
 mod pool;
 mod shell;
 
@@ -91,10 +92,10 @@ pub enum BecomeMethod {
 pub struct Call {
     pub step: StepKey,
     pub module: Arc<str>,
-    pub args: Map<String, Value>,
+    pub args: Arc<Map<String, Value>>,
     pub check: bool,
     pub diff: bool,
-    pub environment: Vec<(String, String)>,
+    pub environment: Arc<[(String, String)]>,
     pub timeout: Option<Duration>,
     pub no_log: bool,
     /// The module says that running it twice gives the same end.
@@ -130,6 +131,23 @@ impl Seat {
         let done = waiting.await;
         place.enter().await;
         done
+    }
+}
+
+/// How long a host may keep its place while it is being connected to; most connections are there by then.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Seat {
+    /// Connects to a host: with the place as long as it goes fast, without it when nobody seems to answer there.
+    pub async fn connecting<T>(&self, connection: impl Future<Output = T>) -> T {
+        if self.0.is_none() {
+            return connection.await;
+        }
+        let mut connection = std::pin::pin!(connection);
+        match tokio::time::timeout(PATIENCE, &mut connection).await {
+            Ok(done) => done,
+            Err(_) => self.without(connection).await,
+        }
     }
 }
 
@@ -184,6 +202,8 @@ pub enum FaultKind {
     Refused,
     /// The name has no address.
     UnknownName,
+    /// The server closed the connection before any login: it has too many of them at once, or is just starting or ending.
+    TurnedAway,
     /// The host key is not the known one, or not known at all.
     HostKey,
     /// The login was refused.
@@ -194,6 +214,10 @@ pub enum FaultKind {
     Agent,
     /// The connection broke while in use.
     Lost,
+    /// It broke while the host had the step, and did not come back in time: the host may have done it all the same.
+    LostInStep,
+    /// The run that is resumed began the step, and nobody knows how it ended.
+    Undecided,
     /// The host was not asked: the step was only looked at.
     NotAsked,
     /// The user cancelled the step and the host did not end it in time.
@@ -208,11 +232,13 @@ impl fmt::Display for FaultKind {
             Self::TimedOut => "timed out",
             Self::Refused => "refused",
             Self::UnknownName => "unknown name",
+            Self::TurnedAway => "turned away",
             Self::HostKey => "host key",
             Self::Login => "login",
             Self::Become => "become",
             Self::Agent => "agent",
-            Self::Lost => "connection lost",
+            Self::Lost | Self::LostInStep => "connection lost",
+            Self::Undecided => "end not known",
             Self::NotAsked => "not asked",
             Self::Cancelled => "cancelled",
             Self::Controller => "controller",

@@ -8,16 +8,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dcos_play_agent::protocol::{
-    self, AGENT_READY, FromAgent, NEED_AGENT, PROTOCOL, StepKey, StepRequest, Stream, ToAgent, UploadRef,
+    self, AGENT_READY, FromAgent, NEED_AGENT, PROTOCOL, StepKey, StepRequest, StepResult, Stream, ToAgent,
+    UploadRef,
 };
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::channel::{Answer, Channel, frame};
 use super::login::{Login, lost, read_line};
+use super::pace::Pace;
 use super::shell::Shell;
 use super::{
     Become, Call, Content, Fault, FaultKind, OutputSink, RawOutput, Reply, Target, Transport, Via, bootstrap,
@@ -44,7 +45,7 @@ pub struct PoolSettings {
 /// All connections of a run.
 pub struct Pool {
     settings: PoolSettings,
-    openings: Semaphore,
+    pace: Pace,
     shells: Slots<Via, Shell>,
     agents: Slots<(Via, Option<Become>), Channel>,
 }
@@ -59,7 +60,7 @@ impl Pool {
     #[must_use]
     pub fn new(settings: PoolSettings) -> Self {
         Self {
-            openings: Semaphore::new(settings.openings.max(1)),
+            pace: Pace::new(settings.openings),
             settings,
             shells: Mutex::default(),
             agents: Mutex::default(),
@@ -85,8 +86,7 @@ impl Pool {
         if let Some(open) = shell.as_ref() {
             return Ok(Arc::clone(open));
         }
-        let _opening = self.openings.acquire().await;
-        let open = Arc::new(Shell::open(&target.via, &self.settings.control_directory).await?);
+        let open = Arc::new(Shell::open(&target.via, &self.settings.control_directory, &self.pace).await?);
         *shell = Some(Arc::clone(&open));
         Ok(open)
     }
@@ -270,6 +270,13 @@ impl Pool {
     }
 }
 
+/// Whether a result only says that the user's second Ctrl-C ended the step.
+fn was_cancelled(result: &StepResult) -> bool {
+    let is = |name: &str| result.get(name) == Some(&true.into());
+    let said = result.get("msg").and_then(serde_json::Value::as_str).unwrap_or_default();
+    is("failed") && (is("cancelled") || said.starts_with("the step was cancelled"))
+}
+
 enum Began {
     Ready((Box<dyn tokio::io::AsyncWrite + Send + Unpin>, Box<dyn AsyncRead + Send + Unpin>)),
     NeedAgent { gzip: bool },
@@ -284,16 +291,28 @@ impl Transport for Pool {
     ) -> BoxFuture<'a, Result<Reply, Fault>> {
         async move {
             let backstop = call.timeout.map(|t| t + TIMEOUT_GRACE);
-            let mut agent = self.agent(target).await?;
+            let mut agent = call.seat.connecting(self.agent(target)).await?;
             if let Some(earlier) = &call.collect {
                 let collect = ToAgent::Collect { step: earlier.clone() };
-                if let Answer::Done(reply) = agent.ask(earlier, &collect, Arc::clone(&output)).await {
-                    let _ = agent.send(&ToAgent::Acknowledge { step: earlier.clone() }, &[]).await;
-                    return Ok(reply);
-                }
-                if !call.repeat_safe {
+                let answer = agent.ask(earlier, &collect, Arc::clone(&output)).await;
+                // That it was cancelled is no result: it is to be done.
+                let cancelled = matches!(&answer, Answer::Done(reply) if was_cancelled(&reply.result));
+                if cancelled && !call.repeat_safe {
+                    // The agent keeps it, so that the next run is told the same.
                     return Err(Fault::new(
-                        FaultKind::Lost,
+                        FaultKind::Undecided,
+                        "the earlier run was stopped in this step, and the host ended it before it was done",
+                    )
+                    .next("look at the host; then resume with --interrupted repeat, or --interrupted skip if it was done"));
+                }
+                if let Answer::Done(reply) = answer {
+                    let _ = agent.send(&ToAgent::Acknowledge { step: earlier.clone() }, &[]).await;
+                    if !cancelled {
+                        return Ok(reply);
+                    }
+                } else if !call.repeat_safe {
+                    return Err(Fault::new(
+                        FaultKind::Undecided,
                         "the earlier run was interrupted in this step, and the host does not know how it ended",
                     )
                     .next("look at the host; then resume with --interrupted repeat, or --interrupted skip if it was done"));
@@ -324,7 +343,7 @@ impl Transport for Pool {
                     Answer::Unknown if call.repeat_safe => sent = false,
                     Answer::Unknown => {
                         return Err(Fault::new(
-                            FaultKind::Lost,
+                            FaultKind::LostInStep,
                             "the connection broke and the agent ended before the step did: how far it came is not known",
                         )
                         .next("look at the host, then run again"));
@@ -335,7 +354,11 @@ impl Transport for Pool {
                             give_up_at = None;
                         }
                         let until = *give_up_at.get_or_insert_with(|| Instant::now() + self.settings.reconnect);
-                        agent = call.seat.without(self.reconnect(target, &agent, until)).await?;
+                        let back = call.seat.without(self.reconnect(target, &agent, until)).await;
+                        agent = back.map_err(|fault| match sent {
+                            true => Fault { kind: FaultKind::LostInStep, ..fault },
+                            false => fault,
+                        })?;
                         back_at = Some(Instant::now());
                     }
                 }
@@ -441,10 +464,10 @@ impl Pool {
         let request = StepRequest {
             step: call.step.clone(),
             module: call.module.to_string(),
-            args: call.args.clone(),
+            args: (*call.args).clone(),
             check: call.check,
             diff: call.diff,
-            environment: call.environment.clone(),
+            environment: call.environment.to_vec(),
             timeout_ms: call.timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
             uploads,
             no_log: call.no_log,

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
+use super::pace::{Pace, doors};
 use super::{Fault, FaultKind, SshTarget, Via};
 use crate::vars::secrets::Secret;
 
@@ -25,6 +26,14 @@ const KEPT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Set for the `ssh` child that may need a password; see [`answer_askpass`].
 const ASKPASS_VARIABLE: &str = "DCOS_PLAY_ASKPASS_ANSWER";
+
+/// Pauses before a connection that the server turned away is tried again.
+const TURNED_AWAY: [Duration; 4] = [
+    Duration::from_millis(300),
+    Duration::from_millis(600),
+    Duration::from_millis(1000),
+    Duration::from_millis(1000),
+];
 
 /// A started command with its three streams.
 pub(super) struct Started {
@@ -61,7 +70,7 @@ pub(super) enum Shell {
 
 impl Shell {
     /// Opens the way, or takes the master connection that an earlier run left.
-    pub(super) async fn open(via: &Via, control_directory: &Path) -> Result<Self, Fault> {
+    pub(super) async fn open(via: &Via, control_directory: &Path, pace: &Pace) -> Result<Self, Fault> {
         let Via::Ssh(ssh) = via else { return Ok(Self::Local) };
         let control = control_directory.join(control_name(ssh));
         let executable = ssh.executable.clone();
@@ -72,7 +81,23 @@ impl Shell {
         }
         // Nobody listens: what lies there is the socket of a dead master.
         let _ = fs_err::remove_file(&control);
-        launch_master(ssh, &control).await?;
+        let doors = doors(ssh, &login_options(ssh)).await;
+        let mut pauses = TURNED_AWAY.iter();
+        loop {
+            let permit = pace.enter(&doors).await;
+            let launched = launch_master(ssh, &control).await;
+            drop(permit);
+            match (launched, pauses.next()) {
+                (Ok(()), _) => break,
+                // No step has begun, and the server has not even looked at who we are: trying again is harmless.
+                (Err(fault), Some(pause)) if fault.kind == FaultKind::TurnedAway => {
+                    // Those who were turned away together do not come back together.
+                    let spread = u64::from(uuid::Uuid::new_v4().as_bytes()[0]);
+                    tokio::time::sleep(*pause + Duration::from_millis(spread)).await;
+                }
+                (Err(fault), _) => return Err(fault),
+            }
+        }
         let session = openssh::Session::resume_mux(control.clone().into_boxed_path(), None);
         Ok(Self::Ssh { session: session.into(), control, executable })
     }
@@ -321,6 +346,17 @@ fn classify(ssh: &SshTarget, said: &str) -> Fault {
         )
     } else if has("Connection refused") || has("No route to host") || has("Network is unreachable") {
         (FaultKind::Refused, Some("check that the host runs and that sshd listens there".to_owned()))
+    } else if ["kex_exchange_identification", "banner exchange", "Not allowed at this time"]
+        .into_iter()
+        .any(has)
+    {
+        (
+            FaultKind::TurnedAway,
+            Some(
+                "check sshd on the host or its bastion: it may be starting, or have too many logins at once"
+                    .to_owned(),
+            ),
+        )
     } else {
         (FaultKind::Lost, None)
     };
@@ -400,6 +436,11 @@ mod tests {
                 "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.",
                 FaultKind::HostKey,
                 "ssh-keygen -R [10.0.0.9]:2222",
+            ),
+            (
+                "kex_exchange_identification: Connection closed by remote host",
+                FaultKind::TurnedAway,
+                "too many logins",
             ),
             (
                 "ssh: Could not resolve hostname nohost: Name or service not known",

@@ -58,7 +58,12 @@ fn name(key: &str) -> String {
 
 impl Walker {
     /// The job that a step is to be, if it has `async`; `key` names the step.
-    pub(super) fn job(&self, task: &Task, scope: &Arc<dyn Scope>, key: &str) -> Result<Option<Job>, Unready> {
+    pub(super) fn job(
+        &self,
+        task: &Task,
+        scope: &Arc<dyn Scope>,
+        key: &dyn Fn() -> String,
+    ) -> Result<Option<Job>, Unready> {
         let seconds = |node: &Option<Node>, keyword: &str| -> Result<Option<f64>, Unready> {
             let Some(node) = node else { return Ok(None) };
             let value = self.playing.run.inputs.templates.node(node, scope)?;
@@ -71,11 +76,11 @@ impl Walker {
             return Ok(None);
         };
         let poll = Duration::from_secs_f64(seconds(&task.poll, "poll")?.unwrap_or(POLL).min(1e9));
-        Ok(Some(Job { name: name(key), limit, poll }))
+        Ok(Some(Job { name: name(&key()), limit, poll }))
     }
 
     /// Waits for the end of a job that has been started, and cleans it up; with `poll: 0` the start is the end.
-    pub(super) async fn follow(&self, job: &Job, remote: &StepRemote, begun: Ended) -> Ended {
+    pub(super) async fn follow(&self, job: &Job, remote: &StepRemote<'_>, begun: Ended) -> Ended {
         let started =
             |done: &Done| done.result.get("ansible_job_id").is_some_and(|id| *id == job.name.as_str());
         let mut last = match begun {
@@ -113,6 +118,11 @@ impl Walker {
         }
         // A result that stays behind on the host is swept by its agent in time.
         let _ = self.ask(job, remote, "mode", "cleanup".into()).await;
+        // The host watches the time as well, and may be the first to see that it is up.
+        if last.get("msg").is_some_and(|msg| msg == "Timeout exceeded") && last.contains_key("child_pid") {
+            last.insert("finished".into(), false.into());
+            return Ended::Failed(late(job, last));
+        }
         if last.get("failed") == Some(&Json::Bool(true)) {
             Ended::Failed(last)
         } else {
@@ -123,14 +133,14 @@ impl Walker {
     async fn ask(
         &self,
         job: &Job,
-        remote: &StepRemote,
+        remote: &StepRemote<'_>,
         option: &str,
         value: Json,
     ) -> Result<Map<String, Json>, Fault> {
         let mut args = Map::new();
         args.insert("jid".into(), job.name.as_str().into());
         args.insert(option.into(), value);
-        let mut result = remote.send("async_status", args, Vec::new(), false, true).await?.result;
+        let mut result = remote.send("async_status", Arc::new(args), Vec::new(), false, true).await?.result;
         // That of the question; nobody asked it but us.
         result.remove("invocation");
         Ok(result)

@@ -2,6 +2,7 @@
 //!
 //! Owns: rendered arguments, module defaults, the environment, which host a step goes to. Must not: judge results.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +10,18 @@ use dcos_play_agent::options::{Repeat, Spec};
 use serde_json::{Map, Value as Json};
 
 use super::background::Job;
+use super::prepared::Prepared;
 use super::remote::StepRemote;
-use super::resume::Prints;
+use super::resume::{Known, Prints};
 use super::task::Keywords;
+use super::unknown;
 use super::walk::Walker;
 use crate::actions::{Context, Effect, Stop};
 use crate::connection::{Fault, FaultKind, Seat};
-use crate::journal::StepId;
-use crate::resolve::{ActionKind, Arguments, Task};
+use crate::journal::{StepId, look};
+use crate::resolve::{ActionKind, Arguments, Task, names_module};
 use crate::source::{Node, Spanned, Yaml};
-use crate::template::{Scope, TemplateError, Value, is_omit};
+use crate::template::{Scope, TemplateError, Value, is_omit, is_unknown};
 use crate::vars::TaskScope;
 
 /// Facts, with the host they belong to when it is not the task's own.
@@ -41,6 +44,22 @@ impl Done {
     }
 }
 
+/// What a finished step leaves behind, shared by all who want to know of it.
+#[derive(Debug, Default)]
+pub(super) struct Legacy {
+    pub(super) result: Arc<Map<String, Json>>,
+    pub(super) effects: Vec<Effect>,
+    pub(super) facts: Vec<Facts>,
+    pub(super) set_elsewhere: Vec<(Arc<str>, Effect)>,
+}
+
+impl From<Done> for Legacy {
+    fn from(done: Done) -> Self {
+        let Done { result, effects, facts, set_elsewhere } = done;
+        Self { result: Arc::new(result), effects, facts, set_elsewhere }
+    }
+}
+
 /// How one attempt ended.
 #[derive(Debug)]
 pub(super) enum Ended {
@@ -54,9 +73,10 @@ pub(super) enum Ended {
 pub(super) struct Pass<'a> {
     pub(super) walker: &'a Walker,
     pub(super) task: &'a Arc<Task>,
+    pub(super) prepared: &'a Prepared,
     pub(super) keywords: &'a Keywords,
     pub(super) step: StepId,
-    pub(super) prints: Arc<Prints>,
+    pub(super) prints: &'a Prints,
     /// Only find out what would be sent.
     pub(super) verify: bool,
     /// The step of an interrupted run whose calls may be collected.
@@ -79,8 +99,17 @@ impl From<TemplateError> for Unready {
 }
 
 impl Pass<'_> {
+    /// Keeps in the fingerprint that the condition did not hold.
+    pub(super) fn skipped(&self) {
+        if self.prints.is_new() {
+            self.prints.begin(Known::skipped());
+        } else {
+            self.prints.feed(b"skipped");
+        }
+    }
+
     /// Runs one attempt.
-    pub(super) async fn run(&self, scope: &TaskScope, item: Option<usize>, attempt: u32) -> Ended {
+    pub(super) async fn run(&self, scope: &Arc<TaskScope>, item: Option<usize>, attempt: u32) -> Ended {
         match self.try_run(scope, item, attempt).await {
             Ok(ended) => ended,
             Err(Unready::Template(error)) => self.walker.template_end(&error),
@@ -93,37 +122,44 @@ impl Pass<'_> {
         }
     }
 
-    async fn try_run(&self, scope: &TaskScope, item: Option<usize>, attempt: u32) -> Result<Ended, Unready> {
+    async fn try_run(
+        &self,
+        scope: &Arc<TaskScope>,
+        item: Option<usize>,
+        attempt: u32,
+    ) -> Result<Ended, Unready> {
         let walker = self.walker;
         let run = &walker.playing.run;
         let task = self.task;
-        let shared: Arc<dyn Scope> = Arc::new(scope.clone());
+        let shared: Arc<dyn Scope> = Arc::clone(scope) as _;
         let delegate = self.delegate(&shared)?;
         let host = delegate.clone().unwrap_or_else(|| Arc::clone(&walker.host));
-        let target = walker.target(task, &shared, &host).map_err(Unready::Text)?;
-        let key = format!("{}/{}/{}/{}/{attempt}", run.inputs.run, walker.host, self.step, item.unwrap_or(0));
-        let earlier = self
-            .collect
-            .as_ref()
-            .filter(|_| attempt == 1)
-            .map(|step| format!("{step}/{}/1", item.unwrap_or(0)));
+        let target = walker.target(task, self.prepared, scope, &host)?;
+        let number = item.unwrap_or(0);
+        let earlier = self.collect.as_ref().filter(|_| attempt == 1).map(|step| format!("{step}/{number}/1"));
         // In check mode nothing is started that could go on by itself.
         let job = if self.keywords.check {
             None
         } else {
-            walker.job(task, &shared, earlier.as_ref().unwrap_or(&key))?
+            let key = || key(&run.inputs.run, &walker.host, self.step, number, attempt);
+            walker.job(task, &shared, &|| earlier.clone().unwrap_or_else(key))?
         };
         if job.is_some() && !can_go_on(&task.action) {
             return Err(Unready::Text(format!("This action ({}) does not support async.", task.action.name)));
         }
         let remote = StepRemote {
-            run: Arc::clone(run),
+            same_for_all: item.is_none()
+                && self.prepared.arguments.is_some()
+                && self.task.settings.environment.is_empty(),
+            prepared: self.prepared,
+            run,
             background: job.as_ref().map(Job::request),
             seat: self.seat.clone(),
             target,
-            host: Arc::clone(&walker.host),
+            host: &walker.host,
             step: self.step,
-            key,
+            number,
+            attempt,
             calls: std::sync::atomic::AtomicU32::new(0),
             check: self.keywords.check,
             diff: self.keywords.diff,
@@ -131,7 +167,7 @@ impl Pass<'_> {
             environment: self.environment(&shared)?,
             timeout: self.timeout(&shared)?,
             // One print for each item: what the first attempt sends first.
-            prints: (attempt == 1).then(|| Arc::clone(&self.prints)),
+            prints: (attempt == 1).then_some(self.prints),
             verify: self.verify,
             collect: earlier.filter(|_| job.is_none()).map(|step| format!("{step}/0")),
             repeat: self.repeat,
@@ -152,7 +188,7 @@ impl Pass<'_> {
                 }
             }
             ActionKind::Custom(path) => {
-                let args = self.arguments(None, &shared)?;
+                let args = Arc::unwrap_or_clone(self.arguments(None, &shared)?);
                 let run = &walker.playing.run.inputs;
                 let python =
                     run.templates.expression("ansible_python_interpreter | default('')", None, &shared)?;
@@ -162,7 +198,10 @@ impl Pass<'_> {
                 wrapped.insert("_interpreter".into(), python.to_string().into());
                 wrapped.insert("_verbosity".into(), run.options.verbosity.into());
                 let upload = ("_path".to_owned(), crate::connection::Content::File(path.clone()));
-                match remote.send("_custom", wrapped, vec![upload], self.keywords.check, false).await {
+                match remote
+                    .send("_custom", Arc::new(wrapped), vec![upload], self.keywords.check, false)
+                    .await
+                {
                     Ok(reply) => Ended::Done(Done::plain(reply.result)),
                     Err(fault) => Ended::Unreachable(fault),
                 }
@@ -184,28 +223,40 @@ impl Pass<'_> {
     async fn action(
         &self,
         spec: &'static Spec,
-        remote: &StepRemote,
+        remote: &StepRemote<'_>,
         scope: &Arc<dyn Scope>,
     ) -> Result<Ended, Unready> {
         let run = &self.walker.playing.run;
-        let Some(action) = crate::actions::find(spec.name) else {
+        let Some(action) = self.prepared.action else {
             return Err(Unready::Text(format!("internal error: the action `{}` has no code", spec.name)));
         };
         let args = if action.renders_itself() {
-            for (name, node) in &self.task.action.args.entries {
-                self.prints.feed(name.value.as_bytes());
-                self.prints.feed_node(node);
+            let feed = |prints: &Prints| {
+                for (name, node) in &self.task.action.args.entries {
+                    prints.feed(name.value.as_bytes());
+                    prints.feed_node(node);
+                }
+                prints.feed(b"{}");
+            };
+            if self.prints.is_new() {
+                self.prints.begin(self.prepared.written.get_or_init(|| Known::of(feed)));
+            } else {
+                feed(self.prints);
             }
             Map::new()
         } else {
-            let raw = self.arguments(Some(spec), scope)?;
-            spec.coerce(raw).map_err(|faults| {
+            let raw = Arc::unwrap_or_clone(self.arguments(Some(spec), scope)?);
+            let args = spec.coerce(raw).map_err(|faults| {
                 Unready::Text(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-            })?
+            })?;
+            self.prints.feed(&serde_json::to_vec(&args).unwrap_or_default());
+            args
         };
-        self.prints.feed(&serde_json::to_vec(&args).unwrap_or_default());
         if self.verify && action.renders_itself() {
             return Ok(Ended::Done(Done::default()));
+        }
+        if !self.verify && !action.acts_remotely() && !run.commit() {
+            return Ok(Ended::Cancelled);
         }
         let raw = self.with_defaults(spec);
         let context = Context {
@@ -214,11 +265,11 @@ impl Pass<'_> {
             remote,
             check: self.keywords.check,
             diff: self.keywords.diff,
-            playbook_directory: self.walker.playing.play.directory.clone(),
+            playbook_directory: &self.walker.playing.play.directory,
             raw: &raw,
             sources: &run.inputs.sources,
-            role_directory: self.task.role.as_ref().map(|r| r.path.clone()),
-            task_directory: self.task.directory.clone(),
+            role_directory: self.task.role.as_ref().map(|r| &*r.path),
+            task_directory: &self.task.directory,
             host: Arc::clone(&self.walker.host),
             local: remote.target.via == crate::connection::Via::Local,
             verbosity: run.inputs.options.verbosity,
@@ -245,7 +296,7 @@ impl Pass<'_> {
             Err(Stop::Unreachable(fault)) if fault.kind == FaultKind::Cancelled => Ended::Cancelled,
             Err(Stop::Unreachable(fault)) => Ended::Unreachable(fault),
             Err(Stop::Template(error)) => self.walker.template_end(&error),
-            Err(Stop::Unknown(why)) => Ended::Done(Done::plain(unknown(&why))),
+            Err(Stop::Unknown(why)) => Ended::Done(Done::plain(not_known(&why))),
         })
     }
 
@@ -271,6 +322,10 @@ impl Pass<'_> {
             add_lines(&mut done.result);
         }
         named(&mut done.result);
+        if self.keywords.check {
+            unknown::mark(self.task, &mut done.result);
+            unknown::mark_set(&mut done.result, &done.effects);
+        }
         if self.walker.change_inventory(self.task, &done.effects) {
             done.result.insert("changed".into(), true.into());
         }
@@ -289,7 +344,7 @@ impl Pass<'_> {
         }
         let own_facts = matches!(self.task.action.kind, ActionKind::Module(_) | ActionKind::Custom(_))
             || &*self.task.action.name == "gather_facts";
-        if own_facts && let Some(Json::Object(facts)) = done.result.get("ansible_facts") {
+        if own_facts && let Some(Json::Object(facts)) = look(&done.result, "ansible_facts") {
             done.facts.push((to_delegate.cloned(), facts.clone()));
         }
         Ended::Done(done)
@@ -297,7 +352,7 @@ impl Pass<'_> {
 
     fn delegate(&self, scope: &Arc<dyn Scope>) -> Result<Option<Arc<str>>, Unready> {
         let Some(node) = &self.task.settings.delegate_to else { return Ok(None) };
-        let value = self.walker.playing.run.inputs.templates.node(node, scope)?;
+        let value = known(self.walker.playing.run.inputs.templates.node(node, scope)?)?;
         if is_omit(&value) {
             return Ok(None);
         }
@@ -312,7 +367,7 @@ impl Pass<'_> {
     fn timeout(&self, scope: &Arc<dyn Scope>) -> Result<Option<Duration>, Unready> {
         let run = &self.walker.playing.run;
         let Some(node) = &self.task.settings.timeout else { return Ok(run.inputs.options.task_timeout) };
-        let value = run.inputs.templates.node(node, scope)?;
+        let value = known(run.inputs.templates.node(node, scope)?)?;
         match value.to_string().parse::<f64>() {
             Ok(seconds) if seconds > 0.0 => Ok(Some(Duration::from_secs_f64(seconds.min(1e9)))),
             Ok(_) => Ok(None),
@@ -320,10 +375,13 @@ impl Pass<'_> {
         }
     }
 
-    fn environment(&self, scope: &Arc<dyn Scope>) -> Result<Vec<(String, String)>, Unready> {
+    fn environment(&self, scope: &Arc<dyn Scope>) -> Result<Arc<[(String, String)]>, Unready> {
+        if self.task.settings.environment.is_empty() {
+            return Ok(Arc::default());
+        }
         let mut all: Vec<(String, String)> = Vec::new();
         for node in &self.task.settings.environment {
-            let value = self.walker.playing.run.inputs.templates.node(node, scope)?;
+            let value = known(self.walker.playing.run.inputs.templates.node(node, scope)?)?;
             let mut stack = vec![value];
             while let Some(value) = stack.pop() {
                 match value.kind() {
@@ -349,7 +407,7 @@ impl Pass<'_> {
                 }
             }
         }
-        Ok(all)
+        Ok(all.into())
     }
 
     /// The task's arguments over its module defaults, rendered; options given as `omit` are left out.
@@ -357,8 +415,11 @@ impl Pass<'_> {
         &self,
         spec: Option<&'static Spec>,
         scope: &Arc<dyn Scope>,
-    ) -> Result<Map<String, Json>, Unready> {
-        let mut args = Map::new();
+    ) -> Result<Arc<Map<String, Json>>, Unready> {
+        if let Some(args) = &self.prepared.arguments {
+            return Ok(Arc::clone(args));
+        }
+        let mut args = Map::with_capacity(self.task.action.args.entries.len());
         let written = &self.task.action.args;
         for node in &self.task.settings.module_defaults {
             if let Yaml::Map(map) = &node.value {
@@ -374,12 +435,15 @@ impl Pass<'_> {
             self.add_rendered(&mut args, whole, spec, scope)?;
         }
         self.add_entries(&mut args, written, scope)?;
-        Ok(args)
+        Ok(Arc::new(args))
     }
 
     /// The arguments as written, module defaults added, for actions that render their own.
-    fn with_defaults(&self, spec: &'static Spec) -> Arguments {
+    fn with_defaults(&self, spec: &'static Spec) -> Cow<'_, Arguments> {
         let written = &self.task.action.args;
+        if self.task.settings.module_defaults.is_empty() {
+            return Cow::Borrowed(written);
+        }
         let mut entries = written.entries.clone();
         // The innermost comes last and wins.
         for node in self.task.settings.module_defaults.iter().rev() {
@@ -399,7 +463,7 @@ impl Pass<'_> {
                 }
             }
         }
-        Arguments { span: written.span, entries, whole: written.whole.clone() }
+        Cow::Owned(Arguments { span: written.span, entries, whole: written.whole.clone() })
     }
 
     fn add_entries(
@@ -409,7 +473,11 @@ impl Pass<'_> {
         scope: &Arc<dyn Scope>,
     ) -> Result<(), Unready> {
         for (name, node) in &written.entries {
-            let value = self.walker.playing.run.inputs.templates.node(node, scope)?;
+            if let Some(value) = constant(node) {
+                args.insert(name.value.clone(), value);
+                continue;
+            }
+            let value = known(self.walker.playing.run.inputs.templates.node(node, scope)?)?;
             if is_omit(&value) {
                 args.remove(&name.value);
                 continue;
@@ -427,7 +495,7 @@ impl Pass<'_> {
         spec: Option<&'static Spec>,
         scope: &Arc<dyn Scope>,
     ) -> Result<(), Unready> {
-        let value = self.walker.playing.run.inputs.templates.node(node, scope)?;
+        let value = known(self.walker.playing.run.inputs.templates.node(node, scope)?)?;
         if value.is_undefined() || value.is_none() || is_omit(&value) {
             return Ok(());
         }
@@ -444,6 +512,11 @@ impl Pass<'_> {
     }
 }
 
+/// Begins the keys of a step's calls.
+pub(super) fn key(run: &str, host: &str, step: StepId, number: usize, attempt: u32) -> String {
+    format!("{run}/{host}/{step}/{number}/{attempt}")
+}
+
 /// Whether an action is one call of a module, which the host can go on with alone.
 fn can_go_on(action: &crate::resolve::Action) -> bool {
     match &action.kind {
@@ -454,9 +527,35 @@ fn can_go_on(action: &crate::resolve::Action) -> bool {
     }
 }
 
-fn names_module(name: &str, spec: Option<&'static Spec>, short: &str) -> bool {
-    let last = name.rsplit('.').next().unwrap_or(name);
-    last == short || spec.is_some_and(|s| s.name == last || s.aliases.contains(&last))
+/// The JSON of a node in which nothing has to be rendered: most arguments of most tasks.
+pub(super) fn constant(node: &Node) -> Option<Json> {
+    Some(match &node.value {
+        Yaml::Null => Json::Null,
+        Yaml::Bool(flag) => (*flag).into(),
+        Yaml::Int(number) => (*number).into(),
+        Yaml::Str(text) if !crate::template::template_text(text) => (**text).into(),
+        Yaml::Unsafe(text) => (**text).into(),
+        Yaml::Seq(items) => Json::Array(items.iter().map(constant).collect::<Option<_>>()?),
+        Yaml::Map(map) => {
+            let entry = |e: &crate::source::Entry| {
+                let name = e.key.as_str().filter(|name| !crate::template::template_text(name))?;
+                Some((name.to_owned(), constant(&e.value)?))
+            };
+            Json::Object(map.entries.iter().map(entry).collect::<Option<_>>()?)
+        }
+        Yaml::Float(_) | Yaml::Str(_) | Yaml::Vault(_) => return None,
+    })
+}
+
+/// The value, if check mode can know it.
+pub(super) fn known(value: Value) -> Result<Value, TemplateError> {
+    if is_unknown(&value) {
+        return Err(TemplateError::new(
+            crate::template::ErrorKind::Unknown,
+            "the value is unknown in check mode, it depends on a change that was not made",
+        ));
+    }
+    Ok(value)
 }
 
 /// A rendered value as JSON.
@@ -470,11 +569,11 @@ pub(super) fn to_json(value: &Value) -> Result<Json, TemplateError> {
 }
 
 /// A result that check mode cannot know.
-pub(super) fn unknown(why: &str) -> Map<String, Json> {
+pub(super) fn not_known(why: &str) -> Map<String, Json> {
     let mut result = Map::new();
     result.insert("skipped".into(), true.into());
     result.insert("changed".into(), false.into());
-    result.insert("unknown".into(), true.into());
+    result.insert(crate::journal::UNKNOWN.into(), true.into());
     result.insert("msg".into(), format!("not known before a real run: {why}").into());
     result
 }
@@ -482,8 +581,8 @@ pub(super) fn unknown(why: &str) -> Map<String, Json> {
 /// Adds `stdout_lines` and `stderr_lines`, as Ansible's controller does.
 fn add_lines(result: &mut Map<String, Json>) {
     for (from, to) in [("stdout", "stdout_lines"), ("stderr", "stderr_lines")] {
-        if let Some(Json::String(text)) = result.get(from)
-            && !result.contains_key(to)
+        if let Some(Json::String(text)) = look(result, from)
+            && look(result, to).is_none()
         {
             let lines = text.lines().map(|l| Json::String(l.to_owned())).collect();
             result.insert(to.to_owned(), Json::Array(lines));

@@ -2,15 +2,18 @@
 //!
 //! Owns: the order in which results reach variables. Must not: decide how a task ended.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use super::dispatch::{Done, Ended, data};
+use super::dispatch::{Done, Ended, Legacy, data};
+use super::state::lock;
+use super::unknown;
 use super::walk::Walker;
 use crate::actions::Effect;
 use crate::inventory::NewHost;
-use crate::journal::{EventKind, StepId};
+use crate::journal::{EventKind, Outcome, StepId, look};
 use crate::resolve::Task;
 use crate::source::Node;
 use crate::template::TemplateError;
@@ -19,10 +22,19 @@ use crate::vars::Table;
 impl Walker {
     /// The end of a step whose template could not be rendered; in check mode a value may just not be known yet.
     pub(super) fn template_end(&self, error: &TemplateError) -> Ended {
-        if error.kind == crate::template::ErrorKind::Unknown {
-            return Ended::Done(Done::plain(super::dispatch::unknown(&error.to_string())));
+        if self.is_unknown(error) {
+            return Ended::Done(Done::plain(super::dispatch::not_known(&error.to_string())));
         }
         Ended::Failed(self.failed_by(error))
+    }
+
+    /// Whether an error only means that check mode cannot know: it says so, or it misses a variable that a task which was
+    /// left out for that reason may have made.
+    pub(super) fn is_unknown(&self, error: &TemplateError) -> bool {
+        use crate::template::ErrorKind;
+        error.kind == ErrorKind::Unknown
+            || (matches!(error.kind, ErrorKind::Undefined { .. })
+                && lock(&self.playing.run.unsure).contains(&self.host))
     }
 
     pub(super) fn failed_by(&self, error: &TemplateError) -> Map<String, Json> {
@@ -54,34 +66,47 @@ impl Walker {
     }
 
     /// Keeps what a result leaves behind: the registered variable, facts, set facts, included variables.
-    pub(super) fn keep(&self, task: &Task, done: &Done) {
+    pub(super) fn keep(&self, task: &Task, done: &Legacy) {
         let store = &self.playing.run.inputs.store;
         let own = store.host(&self.host);
         for (host, facts) in &done.facts {
             let state = host.as_ref().map_or_else(|| Arc::clone(&own), |h| store.host(h));
+            if super::facts::is_gathering(task) {
+                state.begin_gathered();
+            }
             state.add_facts(facts.iter().map(|(k, v)| (Arc::from(k.as_str()), data(v))));
         }
         for (host, effect) in &done.set_elsewhere {
             if let Effect::SetFact { vars, cacheable } = effect {
-                let state = store.host(host);
-                for (name, value) in vars {
-                    state.set_fact(Arc::clone(name), value.clone(), *cacheable);
-                }
+                store.host(host).set_facts(vars.iter().cloned(), *cacheable);
             }
         }
         for effect in &done.effects {
             match effect {
-                Effect::SetFact { vars, cacheable } => {
-                    for (name, value) in vars {
-                        own.set_fact(Arc::clone(name), value.clone(), *cacheable);
-                    }
-                }
+                Effect::SetFact { vars, cacheable } => own.set_facts(vars.iter().cloned(), *cacheable),
                 Effect::Vars(layer) => own.include(&Table::of([&**layer])),
                 Effect::AddHost { .. } | Effect::GroupBy { .. } => {}
             }
         }
+        if let Some(text) = store.fact_cache().and_then(crate::vars::FactCache::take_fault) {
+            self.playing.run.tell(EventKind::Warning { text, place: None });
+        }
         if let Some(name) = &task.register {
-            own.register(Arc::clone(name), data(registered(&done.result)));
+            let result = registered(&done.result);
+            if unknown::is_whole(&result) {
+                own.register_result(Arc::clone(name), result);
+            } else {
+                own.register(Arc::clone(name), unknown::variable(&result));
+            }
+        }
+        if unknown::is_marked(&done.result) && self.playing.run.inputs.options.check {
+            if done.effects.is_empty() {
+                let names = unknown::set_by(task).into_iter();
+                own.set_facts(names.map(|name| (name, crate::template::unknown())), false);
+            }
+            if unknown::brings_variables(task) {
+                lock(&self.playing.run.unsure).insert(Arc::clone(&self.host));
+            }
         }
     }
 
@@ -123,7 +148,39 @@ impl Walker {
     }
 
     pub(super) fn notify(&mut self, task: &Task, step: StepId) -> Result<(), String> {
-        let run = Arc::clone(&self.playing.run);
+        let (names, found) = self.handlers_of(task)?;
+        self.notified.extend(found);
+        let host = Arc::clone(&self.host);
+        self.playing.run.tell(EventKind::HandlersNotified { step, host, handlers: names });
+        Ok(())
+    }
+
+    /// Check mode: a task of which it is not known whether it changes anything may notify its handlers.
+    pub(super) fn may_notify(&mut self, task: &Task) {
+        // What is wrong with a name is told when it is certain that somebody is to be notified.
+        if let Ok((_, found)) = self.handlers_of(task) {
+            self.perhaps.extend(found);
+        }
+    }
+
+    /// Tells of a handler that runs if such a task turns out to change something, and what may come of that.
+    pub(super) fn may_run(&mut self, task: &Arc<Task>) {
+        let options = &self.playing.run.inputs.options;
+        if !super::tags::selected(&task.tags, &options.tags, &options.skip_tags) {
+            return;
+        }
+        let result = super::dispatch::not_known("a task that may change something notifies it");
+        let title = self.title(task, &self.scope(task));
+        self.tell_step(task, title, Outcome::Skipped, result.clone());
+        self.keep(task, &Legacy { result: Arc::new(result), ..Legacy::default() });
+        if !task.notify.is_empty() {
+            self.may_notify(task);
+        }
+    }
+
+    /// The names that a task notifies, and their handlers.
+    fn handlers_of(&self, task: &Task) -> Result<(Vec<String>, BTreeSet<usize>), String> {
+        let run = &self.playing.run;
         let templates = &run.inputs.templates;
         let scope = self.scope(task);
         let mut names = Vec::new();
@@ -143,25 +200,28 @@ impl Walker {
                 .ok()
                 .and_then(|v| crate::template::to_text(&v).ok())
         };
+        let mut all = BTreeSet::new();
         for name in &names {
             let found = self.playing.handlers.named(name, &render);
             if found.is_empty() {
                 return Err(format!("no handler is named `{name}` or listens to it"));
             }
-            self.notified.extend(found);
+            all.extend(found);
         }
-        run.tell(EventKind::HandlersNotified { step, host: Arc::clone(&self.host), handlers: names });
-        Ok(())
+        Ok((names, all))
     }
 }
 
 /// A result as variables keep it: without what only reports need.
-pub(super) fn registered(result: &Map<String, Json>) -> Map<String, Json> {
-    let mut kept = result.clone();
+fn registered(result: &Arc<Map<String, Json>>) -> Arc<Map<String, Json>> {
+    if !matches!(look(result, "results"), Some(Json::Array(_))) {
+        return Arc::clone(result);
+    }
+    let mut kept = Map::clone(result);
     if let Some(Json::Array(items)) = kept.get_mut("results") {
         for item in items.iter_mut().filter_map(Json::as_object_mut) {
             item.remove("_ansible_item_label");
         }
     }
-    kept
+    Arc::new(kept)
 }

@@ -5,6 +5,17 @@ use std::sync::Arc;
 use crate::resolve::{Action, ActionKind, Arguments, Play, Task};
 use crate::source::{Node, Spanned, Yaml};
 
+const TITLE: &str = "Gathering Facts";
+
+/// Whether a task gathers all that a play begins with; `setup` may ask for a part.
+pub(super) fn is_gathering(task: &Task) -> bool {
+    match &*task.action.name {
+        "gather_facts" => true,
+        "setup" => task.path.ends_with(TITLE) && task.chain.is_empty() && task.role.is_none(),
+        _ => false,
+    }
+}
+
 /// The implicit `Gathering Facts` task, or `None` when the agent has no `setup` (never in a real build).
 pub(super) fn task(play: &Play) -> Option<Arc<Task>> {
     let spec = dcos_play_agent::modules::find("setup")?;
@@ -20,9 +31,9 @@ pub(super) fn task(play: &Play) -> Option<Arc<Task>> {
         }
     }
     Some(Arc::new(Task {
-        path: format!("{}/Gathering Facts", play.id).into(),
+        path: format!("{}/{TITLE}", play.id).into(),
         span,
-        name: Some(Node { span, value: Yaml::Str("Gathering Facts".into()) }),
+        name: Some(Node { span, value: Yaml::Str(TITLE.into()) }),
         action: Action {
             written: Spanned { value: "setup".to_owned(), span },
             name: "setup".into(),

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use super::items::with_loop_vars;
+use super::state::lock;
+use super::task::Finish;
 use super::walk::{Flow, Walker};
-use crate::journal::{EventKind, Outcome};
+use crate::journal::Outcome;
 use crate::resolve::{ActionKind, Item, RoleInclude, Task};
 use crate::source::Node;
-use crate::template::{Scope, Value, Var};
+use crate::template::{Scope, TemplateError, Value, Var};
 use crate::vars::TaskScope;
 
 impl Walker {
@@ -31,6 +33,7 @@ impl Walker {
             Ok(items) => items,
             Err(error) => match self.when(task, &shared) {
                 Ok(Some(_)) => return self.include_skipped(task, &shared),
+                _ if self.is_unknown(&error) => return self.include_unknown(task, &error),
                 _ => {
                     let text = self.explain(&error);
                     return self.fail_outright(task, &text);
@@ -71,9 +74,21 @@ impl Walker {
         match self.when(task, &shared) {
             Ok(None) => {}
             Ok(Some(_)) => return self.include_skipped(task, &shared),
+            Err(error) if self.is_unknown(&error) => return self.include_unknown(task, &error),
             Err(error) => {
                 let text = self.explain(&error);
                 return self.fail_outright(task, &text);
+            }
+        }
+        // What it applies to its tasks is theirs to render.
+        let check = self.playing.run.inputs.options.check;
+        let args = task.action.args.entries.iter().filter(|(name, _)| check && name.value != "apply");
+        for node in args.map(|(_, node)| node) {
+            let value = self.playing.run.inputs.templates.node(node, &shared);
+            if let Err(error) = value.and_then(super::dispatch::known)
+                && self.is_unknown(&error)
+            {
+                return self.include_unknown(task, &error);
             }
         }
         let expanded = match task.action.kind {
@@ -155,6 +170,23 @@ impl Walker {
         Flow::Next
     }
 
+    /// Check mode cannot know whether or what it brings: it and what its tasks would make are unknown from here on.
+    fn include_unknown(&mut self, task: &Arc<Task>, error: &TemplateError) -> Flow {
+        self.left_unknown(task, error);
+        self.goes_around_include(task);
+        Flow::Next
+    }
+
+    /// Tells of an include or meta task that was left out because it is not known whether it runs.
+    pub(super) fn left_unknown(&mut self, task: &Arc<Task>, error: &TemplateError) {
+        let scope = self.scope(task);
+        let result = super::dispatch::not_known(&error.to_string());
+        self.tell_step(task, self.title(task, &scope), Outcome::Skipped, result);
+        if super::unknown::brings_variables(task) {
+            lock(&self.playing.run.unsure).insert(Arc::clone(&self.host));
+        }
+    }
+
     fn tell_included(&self, task: &Arc<Task>, what: &str) {
         let mut result = Map::new();
         result.insert("include".into(), Json::String(what.to_owned()));
@@ -162,33 +194,11 @@ impl Walker {
     }
 
     /// An include is a step in the journal and the logs like any other.
-    fn tell_step(&self, task: &Task, name: String, outcome: Outcome, result: Map<String, Json>) {
-        let run = &self.playing.run;
-        let step = run.step_id();
-        run.tell(EventKind::StepStarted {
-            step,
-            play: self.playing.play.index,
-            host: Arc::clone(&self.host),
-            path: Arc::clone(&task.path),
-            name,
-            role: task.role.as_ref().map(|r| r.name.clone()),
-            action: Arc::clone(&task.action.name),
-            place: run.place(task.span),
-            delegate: None,
-        });
-        run.tell(EventKind::StepFinished {
-            step,
-            play: self.playing.play.index,
-            host: Arc::clone(&self.host),
-            path: Arc::clone(&task.path),
-            outcome,
-            took_ms: 0,
-            result,
-            failure: None,
-            fingerprint: String::new(),
-            kept: true,
-            adopted: false,
-        });
+    pub(super) fn tell_step(&self, task: &Task, name: String, outcome: Outcome, result: Map<String, Json>) {
+        let step = self.playing.run.step_id();
+        self.tell_started(task, &self.playing.prepared(task), step, &name.into(), None);
+        let result = Arc::new(result);
+        self.finished(task, step, Finish { outcome, result, kept: true, ..Finish::default() });
     }
 }
 

@@ -7,22 +7,23 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 
-use super::dispatch::{Done, Ended, Pass, data};
+use super::dispatch::{Done, Ended, Pass, data, known};
 use super::task::{censored, skipped};
+use super::unknown;
 use super::walk::Walker;
 use crate::actions::Effect;
-use crate::journal::{EventKind, Outcome};
-use crate::resolve::{Loop, Task};
-use crate::source::Node;
+use crate::journal::{EventKind, Outcome, look};
+use crate::resolve::{Condition, Loop, Task};
+use crate::source::{Node, Yaml};
 use crate::template::{Scope, TemplateError, Value, Var};
 use crate::vars::TaskScope;
 
 impl Walker {
     /// Runs the task for every item, or once.
-    pub(super) async fn all_items(&self, pass: &Pass<'_>, scope: &TaskScope) -> Ended {
+    pub(super) async fn all_items(&self, pass: &Pass<'_>, scope: &Arc<TaskScope>) -> Ended {
         let task = pass.task;
-        let shared: Arc<dyn Scope> = Arc::new(scope.clone());
         let Some(loop_) = &task.loop_ else { return self.attempts(pass, scope, None).await };
+        let shared: Arc<dyn Scope> = Arc::clone(scope) as _;
         let items = match self.loop_items(loop_, &shared) {
             Ok(items) => items,
             // A loop over something undefined is no error when the task would be skipped anyway.
@@ -43,7 +44,7 @@ impl Walker {
         if let Some(lookup) = &loop_.lookup {
             return templates.lookup(&lookup.value, &loop_.items, scope);
         }
-        let value = templates.node(&loop_.items, scope)?;
+        let value = known(templates.node(&loop_.items, scope)?)?;
         match value.kind() {
             minijinja::value::ValueKind::Seq | minijinja::value::ValueKind::Iterable => {
                 Ok(value.try_iter().map(Iterator::collect).unwrap_or_default())
@@ -75,8 +76,8 @@ impl Walker {
                     return Ended::Cancelled;
                 }
             }
-            let inner = with_loop_vars(carried.clone(), loop_, variable, items, number);
-            let shared: Arc<dyn Scope> = Arc::new(inner.clone());
+            let inner = Arc::new(with_loop_vars(carried.clone(), loop_, variable, items, number));
+            let shared: Arc<dyn Scope> = Arc::clone(&inner) as _;
             let label = self.label(loop_, item, &shared);
             let done = match self.attempts(pass, &inner, Some(number)).await {
                 Ended::Done(done) => done,
@@ -92,7 +93,7 @@ impl Walker {
                 }
             }
             if let Some(name) = &task.register {
-                carried.set_local(Arc::clone(name), Var::Data(data(&result)));
+                carried.set_local(Arc::clone(name), Var::Data(unknown::variable(&result)));
             }
             effects.extend(done.effects);
             facts.extend(done.facts);
@@ -163,6 +164,7 @@ impl Walker {
             all.insert("skipped".into(), all_skipped.into());
         }
         all.insert("changed".into(), changed.into());
+        unknown::mark_loop(&mut all, &results);
         all.insert("results".into(), Json::Array(results));
         if !warnings.is_empty() {
             all.insert("warnings".into(), Json::Array(warnings));
@@ -179,7 +181,7 @@ impl Walker {
     ) -> Result<bool, TemplateError> {
         let mut scope = scope.clone();
         if let Some(name) = &task.register {
-            scope = scope.with_local(Arc::clone(name), Var::Data(data(result)));
+            scope = scope.with_local(Arc::clone(name), Var::Data(unknown::variable(result)));
         }
         Ok(self.first_false(&loop_.control.break_when, &(Arc::new(scope) as Arc<dyn Scope>))?.is_none())
     }
@@ -215,13 +217,13 @@ impl Walker {
     }
 
     /// One item, or the only one: attempts until it is as `until` wants it.
-    async fn attempts(&self, pass: &Pass<'_>, scope: &TaskScope, item: Option<usize>) -> Ended {
+    async fn attempts(&self, pass: &Pass<'_>, scope: &Arc<TaskScope>, item: Option<usize>) -> Ended {
         let task = pass.task;
-        let shared: Arc<dyn Scope> = Arc::new(scope.clone());
+        let shared: Arc<dyn Scope> = Arc::clone(scope) as _;
         match self.when(task, &shared) {
             Ok(None) => {}
             Ok(Some(condition)) => {
-                pass.prints.feed(b"skipped");
+                pass.skipped();
                 return Ended::Done(Done::plain(skipped(&condition)));
             }
             Err(error) => return self.template_end(&error),
@@ -242,18 +244,21 @@ impl Walker {
                 Ended::Failed(result) => Done::plain(result),
                 other => return other,
             };
-            if done.result.get("skipped") == Some(&Json::Bool(true)) {
+            if look(&done.result, "skipped") == Some(&Json::Bool(true)) {
                 done.result.entry("failed").or_insert(false.into());
                 return Ended::Done(done);
             }
             if let Err(error) = self.judge(task, scope, &mut done.result) {
+                if self.is_unknown(&error) {
+                    return self.template_end(&error);
+                }
                 let mut result = self.failed_by(&error);
                 for (key, value) in done.result {
                     result.entry(key).or_insert(value);
                 }
                 return Ended::Failed(result);
             }
-            let failed = done.result.get("failed") == Some(&Json::Bool(true));
+            let failed = look(&done.result, "failed") == Some(&Json::Bool(true));
             if retries.is_none() {
                 return if failed { Ended::Failed(done.result) } else { Ended::Done(done) };
             }
@@ -266,6 +271,7 @@ impl Walker {
                     .map(|f| f.is_none())
             };
             match enough {
+                Err(error) if self.is_unknown(&error) => return self.template_end(&error),
                 Err(error) => {
                     let mut result = self.failed_by(&error);
                     result.insert("attempts".into(), attempt.into());
@@ -330,9 +336,8 @@ impl Walker {
 
     fn with_result(&self, task: &Task, scope: &TaskScope, result: &Map<String, Json>) -> Arc<dyn Scope> {
         let mut scope = scope.clone();
-        let value = data(result);
         if let Some(name) = &task.register {
-            scope = scope.with_local(Arc::clone(name), Var::Data(value.clone()));
+            scope = scope.with_local(Arc::clone(name), Var::Data(unknown::variable(result)));
         }
         // Ansible lets these conditions name the result's keys through the registered name only; facts that the
         // module returned are in sight too.
@@ -351,21 +356,29 @@ impl Walker {
         scope: &TaskScope,
         result: &mut Map<String, Json>,
     ) -> Result<(), TemplateError> {
-        result.entry("changed").or_insert(false.into());
-        result.entry("failed").or_insert(false.into());
+        for name in ["changed", "failed"] {
+            if look(result, name).is_none() {
+                result.insert(name.to_owned(), false.into());
+            }
+        }
         if task.changed_when.is_empty() && task.failed_when.is_empty() {
             return Ok(());
         }
+        let holds = |list: &[Condition], result: &Map<String, Json>| match list {
+            // `changed_when: false`, by far the most common one, asks for no variable.
+            [Condition { expression: Node { value: Yaml::Bool(flag), .. }, .. }] => Ok(*flag),
+            _ => Ok(self.first_false(list, &self.with_result(task, scope, result))?.is_none()),
+        };
         if !task.changed_when.is_empty() {
-            let scope = self.with_result(task, scope, result);
-            let changed = self.first_false(&task.changed_when, &scope)?.is_none();
+            let changed = holds(&task.changed_when, result)?;
             result.insert("changed".into(), changed.into());
+            unknown::learn(result, "changed");
         }
         if !task.failed_when.is_empty() {
-            let scope = self.with_result(task, scope, result);
-            let failed = self.first_false(&task.failed_when, &scope)?.is_none();
+            let failed = holds(&task.failed_when, result)?;
             result.insert("failed".into(), failed.into());
             result.insert("failed_when_result".into(), failed.into());
+            unknown::learn(result, "failed");
         }
         Ok(())
     }

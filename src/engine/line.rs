@@ -35,7 +35,7 @@ pub(super) struct Group {
 /// What the hosts of a group share of a task that ran once.
 #[derive(Debug, Clone)]
 pub(super) struct Once {
-    pub(super) done: Arc<super::dispatch::Done>,
+    pub(super) done: Arc<super::dispatch::Legacy>,
     pub(super) failed: bool,
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -21,6 +22,7 @@ mod items;
 mod line;
 mod locks;
 mod play;
+mod prepared;
 mod prompt;
 mod quorum;
 mod remote;
@@ -32,6 +34,7 @@ mod takeover;
 mod target;
 mod task;
 mod template_looks;
+mod unknown;
 mod walk;
 
 pub use resume::{Interrupted, Resume};
@@ -86,6 +89,7 @@ pub fn exit_code(ended: &Ended) -> u8 {
 
 /// Runs everything and waits for the end.
 pub async fn run(inputs: Inputs, edges: Edges) -> Ended {
+    let pid = edges.pid;
     let state = Arc::new(RunState::new(inputs, edges));
     let options = &state.inputs.options;
     state.tell(EventKind::RunStarted {
@@ -94,13 +98,26 @@ pub async fn run(inputs: Inputs, edges: Edges) -> Ended {
         command: options.command.clone(),
         playbooks: options.playbooks.clone(),
         mode: if options.check { RunMode::Check } else { RunMode::Apply },
-        pid: std::process::id(),
+        pid,
         resumes: state.inputs.resume.as_ref().map(|r| r.history.run.clone()),
     });
     let announcer = tokio::spawn(announce_cancel(Arc::clone(&state)));
-    let fault = run_plays(&state).await;
-    announcer.abort();
-    state.transport.close().await;
+    let writer = tokio::spawn(write_behind(Arc::clone(&state)));
+    let mut interrupts = state.interrupts.clone();
+    let fault = tokio::select! {
+        fault = run_plays(&state) => {
+            announcer.abort();
+            state.transport.close().await;
+            fault
+        }
+        // Nobody waits for a host any more: what runs there goes on, and a resumed run collects it.
+        Ok(_) = interrupts.wait_for(|n| *n > 2) => {
+            announcer.abort();
+            state.tell(EventKind::CancelBegan { reason: CancelReason::ThirdInterrupt, running: state.busy() });
+            None
+        }
+    };
+    writer.abort();
     let (totals, failed, unreachable) = state.outcome_of_run();
     let mut ended = Ended {
         totals,
@@ -128,6 +145,19 @@ async fn announce_cancel(state: Arc<RunState>) {
             return;
         }
         state.tell(EventKind::CancelBegan { reason, running: state.busy() });
+    }
+}
+
+/// How long a record may wait when nobody commits before: who is about to ask a host, to wait or to end does.
+const UNWRITTEN: Duration = Duration::from_millis(20);
+
+/// Writes records that nobody else does.
+async fn write_behind(state: Arc<RunState>) {
+    loop {
+        state.unwritten.notified().await;
+        tokio::time::sleep(UNWRITTEN).await;
+        // What goes wrong is told where it is found.
+        state.commit();
     }
 }
 

@@ -11,6 +11,7 @@ use futures::future::join_all;
 
 use super::handlers::Handlers;
 use super::line::{Line, Position, Stops};
+use super::prepared::Prepared;
 use super::quorum;
 use super::state::{Lost, Nobody, RunState, lock};
 use super::walk::Walker;
@@ -26,7 +27,7 @@ use crate::vars::{ByName, PlayInfo, PlayState, PlayVars, RoleVars, ScopeParts, S
 type CompiledRole = (Arc<Role>, Arc<RoleVars>);
 
 /// What makes hosts wait before a task, and where that is written.
-type Barrier = Option<(BarrierReason, Span)>;
+pub(super) type Barrier = Option<(BarrierReason, Span)>;
 
 /// Shared by the hosts of a running play.
 pub(super) struct PlayRun {
@@ -46,12 +47,13 @@ pub(super) struct PlayRun {
     /// `meta: end_play` was met.
     pub(super) ended: AtomicBool,
     /// By task and role: hosts and items may include one role with other files of variables.
-    parts: RwLock<HashMap<(TaskPath, usize), Arc<ScopeParts>, ByName>>,
+    prepared: RwLock<HashMap<(TaskPath, usize), Arc<Prepared>, ByName>>,
     /// By the role's address; the role is kept with it so that no other role gets that address.
     roles: Mutex<HashMap<usize, CompiledRole>>,
     /// Whether an include brings barriers, by its task.
     pub(super) opened: Mutex<HashMap<TaskPath, bool>>,
-    barriers: RwLock<HashMap<TaskPath, Barrier, ByName>>,
+    /// Outlives what is prepared, which is made anew when a role's variables become public.
+    barriers: Mutex<HashMap<TaskPath, Barrier, ByName>>,
 }
 
 /// One batch of a play's hosts.
@@ -180,10 +182,10 @@ pub(super) async fn run_play(
         hosts_all,
         gone: Mutex::default(),
         ended: AtomicBool::new(false),
-        parts: RwLock::default(),
+        prepared: RwLock::default(),
         roles: Mutex::default(),
         opened: Mutex::default(),
-        barriers: RwLock::default(),
+        barriers: Mutex::default(),
     });
     let mut batches = batches(play, hosts.len(), inputs, &bare)?;
     let started = hosts.clone();
@@ -362,11 +364,12 @@ impl PlayRun {
         self.refresh_info(batch);
     }
 
-    /// What decides a task's variables, made once a task.
-    pub(super) fn parts(&self, task: &Task) -> Arc<ScopeParts> {
+    /// A task made ready, once for all hosts.
+    pub(super) fn prepared(&self, task: &Task) -> Arc<Prepared> {
         let key = (Arc::clone(&task.path), task.role.as_ref().map_or(0, |r| Arc::as_ptr(r) as usize));
-        if let Some(parts) = self.parts.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&key) {
-            return Arc::clone(parts);
+        if let Some(known) = self.prepared.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&key)
+        {
+            return Arc::clone(known);
         }
         let mut bases = Vec::new();
         if let Some(role) = &task.role {
@@ -390,8 +393,9 @@ impl PlayRun {
             environment,
             search: SearchPath { bases },
         });
-        let mut known = self.parts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Arc::clone(known.entry(key).or_insert(parts))
+        let prepared = Arc::new(Prepared::of(self, task, parts));
+        let mut known = self.prepared.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Arc::clone(known.entry(key).or_insert(prepared))
     }
 
     /// Makes an included role's variables visible to the whole play (`public: true`).
@@ -404,7 +408,7 @@ impl PlayRun {
         }
         *published = Arc::new(vars);
         // Scopes made before do not know the role yet.
-        self.parts.write().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+        self.prepared.write().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
     }
 
     /// The play's variables as they are now.
@@ -423,24 +427,31 @@ impl PlayRun {
     }
 
     /// The barrier before a task; remembered, because every host asks.
-    pub(super) fn barrier(&self, task: &Task) -> Option<(BarrierReason, Span)> {
-        if let Some(known) =
-            self.barriers.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&task.path)
-        {
-            return known.clone();
-        }
-        if self.run.inputs.options.step {
-            return Some((BarrierReason::Play { keyword: "--step" }, self.play.span));
-        }
-        let barrier = barrier_of(&self.play, task, &self.run.inputs.plan.looks).or_else(|| {
+    pub(super) fn barrier(&self, task: &Task) -> Barrier {
+        self.barrier_of(task, &self.prepared(task))
+    }
+
+    pub(super) fn barrier_of(&self, task: &Task, prepared: &Prepared) -> Barrier {
+        let look = || {
+            if self.run.inputs.options.step {
+                return Some((BarrierReason::Play { keyword: "--step" }, self.play.span));
+            }
             let looks = &self.run.inputs.plan.looks;
-            let inferred = self.play.strategy == Strategy::Inferred;
-            inferred
-                .then(|| super::template_looks::barrier(task, &self.parts(task).search.bases, looks))
-                .flatten()
-        });
-        let mut known = self.barriers.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        known.entry(Arc::clone(&task.path)).or_insert(barrier).clone()
+            barrier_of(&self.play, task, looks).or_else(|| {
+                let inferred = self.play.strategy == Strategy::Inferred;
+                let bases = &prepared.parts.search.bases;
+                inferred.then(|| super::template_looks::barrier(task, bases, looks)).flatten()
+            })
+        };
+        let find = || {
+            if let Some(known) = lock(&self.barriers).get(&task.path) {
+                return known.clone();
+            }
+            let found = look();
+            lock(&self.barriers).insert(Arc::clone(&task.path), found.clone());
+            found
+        };
+        prepared.barrier.get_or_init(find).clone()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The host of one step, as actions and the dispatcher use it.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -9,8 +10,10 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value as Json};
 
-use super::resume::Prints;
-use super::state::RunState;
+use super::prepared::Prepared;
+use super::resume::{Known, Prints};
+use super::state::{RunState, lock};
+use super::unknown::Subject;
 use crate::actions::Remote;
 use crate::connection::{Call, Content, Fault, FaultKind, OutputSink, RawOutput, Reply, Seat, Target};
 use crate::journal::{EventKind, Outcome, StepId};
@@ -19,22 +22,26 @@ use crate::journal::{EventKind, Outcome, StepId};
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
 /// One step's way to its host.
-pub(super) struct StepRemote {
-    pub(super) run: Arc<RunState>,
-    pub(super) target: Target,
+pub(super) struct StepRemote<'a> {
+    pub(super) run: &'a Arc<RunState>,
+    pub(super) prepared: &'a Prepared,
+    /// What the first call of the task sends has nothing of this host.
+    pub(super) same_for_all: bool,
+    pub(super) target: Arc<Target>,
     /// The host whose step it is; its log gets the output, also when the step is delegated.
-    pub(super) host: Arc<str>,
+    pub(super) host: &'a Arc<str>,
     pub(super) step: StepId,
-    /// Begins every call's key; unique for run, host, step, item and attempt.
-    pub(super) key: String,
+    /// Of the item of a loop.
+    pub(super) number: usize,
+    pub(super) attempt: u32,
     pub(super) calls: AtomicU32,
     pub(super) check: bool,
     pub(super) diff: bool,
     pub(super) no_log: bool,
-    pub(super) environment: Vec<(String, String)>,
+    pub(super) environment: Arc<[(String, String)]>,
     pub(super) timeout: Option<Duration>,
     /// Takes in what the first call sends.
-    pub(super) prints: Option<Arc<Prints>>,
+    pub(super) prints: Option<&'a Prints>,
     pub(super) verify: bool,
     pub(super) collect: Option<String>,
     pub(super) repeat: bool,
@@ -43,12 +50,12 @@ pub(super) struct StepRemote {
     pub(super) seat: Seat,
 }
 
-impl StepRemote {
+impl StepRemote<'_> {
     /// Runs a module and waits; the second Ctrl-C cancels it on the host.
     pub(super) async fn send(
         &self,
         module: &str,
-        args: Map<String, Json>,
+        args: Arc<Map<String, Json>>,
         uploads: Vec<(String, Content)>,
         check: bool,
         repeat_safe: bool,
@@ -60,14 +67,19 @@ impl StepRemote {
         if self.verify {
             return Err(not_asked());
         }
+        // From here on the host may do it, so a run that resumes this one has to know that it began.
+        if !self.run.commit() {
+            return Err(cancelled());
+        }
         let background = self.background.clone().filter(|_| number == 0);
+        let subject = check.then(|| Subject::of(module, &args));
         let call = Call {
-            step: format!("{}/{number}", self.key),
+            step: self.key(number),
             module: module.into(),
             args,
             check,
             diff: self.diff,
-            environment: self.environment.clone(),
+            environment: Arc::clone(&self.environment),
             timeout: self.timeout,
             no_log: self.no_log,
             // Who starts a job twice starts it once.
@@ -82,7 +94,14 @@ impl StepRemote {
         tokio::pin!(working);
         let mut interrupts = self.run.interrupts.clone();
         tokio::select! {
-            reply = &mut working => return reply,
+            reply = &mut working => return reply.map(|mut reply| {
+                if let Some(subject) = subject {
+                    let mut foreseen = lock(&self.run.foreseen);
+                    let changed = foreseen.entry(Arc::clone(&self.target.host)).or_default();
+                    subject.foresee(changed, &mut reply.result);
+                }
+                reply
+            }),
             _ = interrupts.wait_for(|n| *n > 1) => {}
         }
         // Who only logs in, or tries to reach a lost host, has nothing to end there.
@@ -91,15 +110,39 @@ impl StepRemote {
         {
             return reply;
         }
-        Err(Fault { kind: FaultKind::Cancelled, what: "cancelled".to_owned(), next: None })
+        Err(cancelled())
+    }
+
+    /// Names a call; unique for run, host, step, item, attempt and number.
+    fn key(&self, call: u32) -> String {
+        let run = &self.run.inputs.run;
+        let mut key = String::with_capacity(run.len() + self.host.len() + 24);
+        let _ = write!(key, "{run}/{}/{}/{}/{}/{call}", self.host, self.step, self.number, self.attempt);
+        key
     }
 
     fn print(&self, module: &str, args: &Map<String, Json>, uploads: &[(String, Content)]) {
-        let Some(prints) = &self.prints else { return };
+        let Some(prints) = self.prints else { return };
+        if self.same_for_all && uploads.is_empty() && prints.is_new() {
+            let user = self.target.r#become.as_ref().map(|b| &b.user);
+            let feed = || Known::of(|prints| self.feed(prints, module, args, uploads));
+            prints.begin(&self.prepared.printed(user, feed));
+        } else {
+            self.feed(prints, module, args, uploads);
+        }
+    }
+
+    fn feed(&self, prints: &Prints, module: &str, args: &Map<String, Json>, uploads: &[(String, Content)]) {
         prints.feed(module.as_bytes());
         prints.feed(&serde_json::to_vec(args).unwrap_or_default());
-        prints.feed(format!("{:?}", self.environment).as_bytes());
-        prints.feed(format!("{:?}", self.target.r#become.as_ref().map(|b| &b.user)).as_bytes());
+        match self.environment.is_empty() {
+            true => prints.feed(b"[]"),
+            false => prints.feed(format!("{:?}", self.environment).as_bytes()),
+        }
+        match self.target.r#become.as_ref().map(|b| &b.user) {
+            None => prints.feed(b"None"),
+            user => prints.feed(format!("{user:?}").as_bytes()),
+        }
         for (option, content) in uploads {
             prints.feed(option.as_bytes());
             match content {
@@ -114,8 +157,8 @@ impl StepRemote {
         if self.no_log {
             return Arc::new(|_, _| {});
         }
-        let run = Arc::clone(&self.run);
-        let (step, host) = (self.step, Arc::clone(&self.host));
+        let run = Arc::clone(self.run);
+        let (step, host) = (self.step, Arc::clone(self.host));
         Arc::new(move |stream: Stream, bytes: &[u8]| {
             let text = String::from_utf8_lossy(bytes);
             let text = run.inputs.mask(&text);
@@ -124,7 +167,7 @@ impl StepRemote {
     }
 }
 
-impl Remote for StepRemote {
+impl Remote for StepRemote<'_> {
     fn module<'a>(
         &'a self,
         module: &'a str,
@@ -133,7 +176,7 @@ impl Remote for StepRemote {
     ) -> BoxFuture<'a, Result<Map<String, Json>, Fault>> {
         let safe = dcos_play_agent::modules::find(module)
             .is_some_and(|spec| spec.repeat == dcos_play_agent::options::Repeat::Safe);
-        async move { Ok(self.send(module, args, uploads, self.check, safe).await?.result) }.boxed()
+        async move { Ok(self.send(module, Arc::new(args), uploads, self.check, safe).await?.result) }.boxed()
     }
 
     fn module_always<'a>(
@@ -142,7 +185,7 @@ impl Remote for StepRemote {
         args: Map<String, Json>,
     ) -> BoxFuture<'a, Result<(Map<String, Json>, Vec<u8>), Fault>> {
         async move {
-            let reply = self.send(module, args, Vec::new(), false, true).await?;
+            let reply = self.send(module, Arc::new(args), Vec::new(), false, true).await?;
             Ok((reply.result, reply.blob))
         }
         .boxed()
@@ -153,11 +196,14 @@ impl Remote for StepRemote {
         command: &'a str,
         timeout: Option<Duration>,
     ) -> BoxFuture<'a, Result<RawOutput, Fault>> {
-        if let Some(prints) = &self.prints {
+        if let Some(prints) = self.prints {
             prints.feed(command.as_bytes());
         }
         if self.verify {
             return async { Err(not_asked()) }.boxed();
+        }
+        if !self.run.commit() {
+            return async { Err(cancelled()) }.boxed();
         }
         self.run.transport.raw(&self.target, command, timeout.or(self.timeout), self.sink())
     }
@@ -166,6 +212,7 @@ impl Remote for StepRemote {
         if self.verify {
             return async {}.boxed();
         }
+        // Whether it is on record does not matter: nothing is done on the host.
         self.run.transport.reset(&self.target)
     }
 
@@ -180,7 +227,7 @@ impl Remote for StepRemote {
         if self.verify {
             return;
         }
-        self.run.tell(EventKind::HostBusy { host: Arc::clone(&self.host), what: self.run.inputs.mask(what) });
+        self.run.tell(EventKind::HostBusy { host: Arc::clone(self.host), what: self.run.inputs.mask(what) });
     }
 
     fn item(&self, label: &str, changed: bool, result: Map<String, Json>) {
@@ -189,7 +236,7 @@ impl Remote for StepRemote {
         }
         self.run.tell(EventKind::StepItem {
             step: self.step,
-            host: Arc::clone(&self.host),
+            host: Arc::clone(self.host),
             label: self.run.inputs.mask(label),
             outcome: if changed { Outcome::Changed } else { Outcome::Ok },
             result: if self.no_log { Map::new() } else { self.run.inputs.mask_result(&result) },
@@ -198,12 +245,16 @@ impl Remote for StepRemote {
 
     fn rebooted(&self, before: &str, after: &str, took: Duration) {
         self.run.tell(EventKind::HostRebooted {
-            host: Arc::clone(&self.host),
+            host: Arc::clone(self.host),
             before: before.to_owned(),
             after: after.to_owned(),
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         });
     }
+}
+
+fn cancelled() -> Fault {
+    Fault { kind: FaultKind::Cancelled, what: "cancelled".to_owned(), next: None }
 }
 
 fn not_asked() -> Fault {

@@ -8,7 +8,7 @@
 //! its later steps run.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use sha2::{Digest as _, Sha256};
 
@@ -98,13 +98,72 @@ pub(super) fn way<'h>(resume: Option<&'h Resume>, past: bool, host: &str, path: 
 
 /// Hashes everything that decides what a step does: rendered arguments, contents that are sent, conditions.
 #[derive(Debug, Default)]
-pub(super) struct Prints(Mutex<Sha256>);
+pub(super) struct Prints(Mutex<Fed>);
+
+/// What a fingerprint has been fed with.
+#[derive(Debug, Default)]
+enum Fed {
+    #[default]
+    Nothing,
+    /// What many steps have in common, and nothing else.
+    Known(Arc<Known>),
+    Parts(Sha256),
+}
+
+/// A fingerprint that steps of many hosts have in common.
+#[derive(Debug)]
+pub(super) struct Known {
+    hash: Sha256,
+    text: Arc<str>,
+}
+
+impl Known {
+    /// What `feed` feeds.
+    pub(super) fn of(feed: impl FnOnce(&Prints)) -> Arc<Self> {
+        let prints = Prints::default();
+        feed(&prints);
+        let hash = match &*lock(&prints.0) {
+            Fed::Nothing => Sha256::new(),
+            Fed::Known(known) => known.hash.clone(),
+            Fed::Parts(hash) => hash.clone(),
+        };
+        Arc::new(Self { text: text_of(&hash), hash })
+    }
+
+    /// Of a step that its condition left out.
+    pub(super) fn skipped() -> &'static Arc<Self> {
+        static SKIPPED: LazyLock<Arc<Known>> = LazyLock::new(|| Known::of(|prints| prints.feed(b"skipped")));
+        &SKIPPED
+    }
+}
 
 impl Prints {
     pub(super) fn feed(&self, part: &[u8]) {
-        let mut hash = lock(&self.0);
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
+        let mut fed = lock(&self.0);
+        let opened = match &*fed {
+            Fed::Parts(_) => None,
+            Fed::Nothing => Some(Sha256::new()),
+            Fed::Known(known) => Some(known.hash.clone()),
+        };
+        if let Some(hash) = opened {
+            *fed = Fed::Parts(hash);
+        }
+        if let Fed::Parts(hash) = &mut *fed {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+    }
+
+    /// True as long as nothing was fed.
+    pub(super) fn is_new(&self) -> bool {
+        matches!(*lock(&self.0), Fed::Nothing)
+    }
+
+    /// Feeds all that `known` was fed, if it is the first.
+    pub(super) fn begin(&self, known: &Arc<Known>) {
+        let mut fed = lock(&self.0);
+        debug_assert!(matches!(*fed, Fed::Nothing), "a whole fingerprint goes behind nothing else");
+        *fed = Fed::Known(Arc::clone(known));
     }
 
     /// A value as written, without its place: moving lines changes nothing.
@@ -128,9 +187,22 @@ impl Prints {
     }
 
     /// The fingerprint in hex, short: it guards against edits, not against enemies.
-    pub(super) fn finish(&self) -> String {
-        lock(&self.0).clone().finalize().iter().take(12).map(|b| format!("{b:02x}")).collect()
+    pub(super) fn finish(&self) -> Arc<str> {
+        static NOTHING: LazyLock<Arc<str>> = LazyLock::new(|| text_of(&Sha256::new()));
+        match &*lock(&self.0) {
+            Fed::Nothing => Arc::clone(&NOTHING),
+            Fed::Known(known) => Arc::clone(&known.text),
+            Fed::Parts(hash) => text_of(hash),
+        }
     }
+}
+
+fn text_of(hash: &Sha256) -> Arc<str> {
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+    let hash = hash.clone().finalize();
+    let mut text = String::with_capacity(24);
+    text.extend(hash.iter().take(12).flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+    text.into()
 }
 
 #[cfg(test)]
@@ -138,7 +210,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::journal::{Event, EventKind, Outcome, Place, RunMode};
+    use crate::journal::{Event, EventKind, Outcome, RunMode};
 
     /// One step of a host: its task (a host may meet one several times), whether its result may be kept, and how it ends
     /// when it runs.
@@ -245,10 +317,10 @@ mod tests {
                 play: 0,
                 host: Arc::clone(&name),
                 path: Arc::clone(&path),
-                name: String::new(),
+                name: "".into(),
                 role: None,
                 action: "command".into(),
-                place: Place::default(),
+                place: Arc::default(),
                 delegate: None,
             };
             let ended = |outcome: Outcome, kept: bool, adopted: bool| EventKind::StepFinished {
@@ -258,9 +330,9 @@ mod tests {
                 path: Arc::clone(&path),
                 outcome,
                 took_ms: 0,
-                result: serde_json::Map::new(),
+                result: Arc::default(),
                 failure: None,
-                fingerprint: String::new(),
+                fingerprint: Arc::default(),
                 kept,
                 adopted,
             };

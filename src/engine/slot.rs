@@ -27,6 +27,13 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// False when it was left and not taken again.
+    pub(super) fn is_held(&self) -> bool {
+        lock(&self.permit).is_some()
+    }
+}
+
 impl Place for Slot {
     fn leave(&self) {
         lock(&self.permit).take();

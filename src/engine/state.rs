@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::locks::Locks;
 use super::resume::{Frontier, Resume};
 use crate::actions::Clock;
 use crate::connection::Transport;
-use crate::journal::{CancelReason, Event, EventKind, Journal, Place, StepId, Totals};
+use crate::journal::{CancelReason, Event, EventKind, Journal, JournalError, Place, StepId, Totals, look};
 use crate::plan::Plan;
 use crate::resolve::{Playbook, Resolver, TaskPath};
 use crate::source::{Sources, Span};
@@ -46,6 +46,8 @@ pub struct Options {
     pub step: bool,
     /// `--flush-cache`: a resumed run gathers facts anew.
     pub flush_cache: bool,
+    /// `gathering: smart`: hosts whose facts are known are not asked again.
+    pub smart_gathering: bool,
     /// Infrastructure is worked on; a rehearsal leaves it alone.
     pub clouds: bool,
     /// Instances may be replaced, and what is on them lost.
@@ -92,6 +94,8 @@ pub struct Edges {
     /// How often the user asked to stop: 0, 1 or 2.
     pub interrupts: watch::Receiver<u8>,
     pub clock: Arc<dyn Clock>,
+    /// Of the process that runs it; a simulated run has none.
+    pub pid: u32,
 }
 
 /// What the run works with.
@@ -121,6 +125,15 @@ impl Inputs {
         self.masks.mask(text).into_owned()
     }
 
+    /// A result with every secret masked; the same one where nothing is to be hidden.
+    pub(super) fn mask_shared(&self, result: &Arc<Map<String, Json>>) -> Arc<Map<String, Json>> {
+        let hides = |text: &str| matches!(self.masks.mask(text), std::borrow::Cow::Owned(_));
+        if self.masks.is_empty() || !result.iter().any(|(k, v)| hides(k) || any_text(v, &hides)) {
+            return Arc::clone(result);
+        }
+        Arc::new(self.mask_result(result))
+    }
+
     /// A result with every secret masked.
     pub(super) fn mask_result(&self, result: &Map<String, Json>) -> Map<String, Json> {
         if self.masks.is_empty() {
@@ -139,6 +152,16 @@ impl Inputs {
     }
 }
 
+/// Whether some text in a value, names included, is as asked.
+fn any_text(value: &Json, holds: &dyn Fn(&str) -> bool) -> bool {
+    match value {
+        Json::String(text) => holds(text),
+        Json::Array(items) => items.iter().any(|v| any_text(v, holds)),
+        Json::Object(map) => map.iter().any(|(k, v)| holds(k) || any_text(v, holds)),
+        _ => false,
+    }
+}
+
 /// Shared by all workers.
 pub(super) struct RunState {
     pub(super) inputs: Inputs,
@@ -147,11 +170,20 @@ pub(super) struct RunState {
     pub(super) locks: Locks,
     pub(super) interrupts: watch::Receiver<u8>,
     pub(super) lost: Mutex<HashMap<Arc<str>, Lost>>,
+    /// Check mode: hosts that a task was left out for which may have made variables of any name.
+    pub(super) unsure: Mutex<HashSet<Arc<str>>>,
+    /// Check mode: the paths that tasks would have changed, by host.
+    pub(super) foreseen: Mutex<HashMap<Arc<str>, Vec<String>>>,
+    /// What modules warned of so far: each text is told once in a run.
+    pub(super) warned: Mutex<HashSet<String>>,
     now: Arc<dyn Fn() -> i64 + Send + Sync>,
     record: Mutex<Record>,
     next_step: AtomicU64,
     running: AtomicU64,
-    broken: watch::Sender<bool>,
+    /// The journal cannot be written.
+    broken: AtomicBool,
+    /// Told when the first record begins to wait for its commit.
+    pub(super) unwritten: Notify,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) frontier: Frontier,
     /// `--step`: the user said to go on without asking.
@@ -166,7 +198,7 @@ pub(super) struct RunState {
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     state: Mutex<ProgressState>,
-    changed: tokio::sync::Notify,
+    changed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -269,6 +301,9 @@ impl RunState {
             step_on: AtomicBool::new(false),
             progress: inputs.playbook.plays.iter().map(|_| Progress::default()).collect(),
             lost: Mutex::default(),
+            unsure: Mutex::default(),
+            foreseen: Mutex::default(),
+            warned: Mutex::default(),
             now: edges.now,
             record: Mutex::new(Record {
                 journal: edges.journal,
@@ -278,41 +313,66 @@ impl RunState {
             }),
             next_step: AtomicU64::new(1),
             running: AtomicU64::new(0),
-            broken: watch::Sender::new(false),
+            broken: AtomicBool::new(false),
+            unwritten: Notify::new(),
             inputs,
         }
     }
 
-    /// Makes an event: journaled first, shown after. Progress is not journaled.
+    /// Makes an event, for the journal and to be shown. Progress is not journaled. Who acts on a record commits first.
     pub(super) fn tell(&self, kind: EventKind) {
         let at = (self.now)();
         let mut record = lock(&self.record);
         let event = Event { seq: record.seq, at, kind };
         record.seq += 1;
         if let EventKind::StepFinished { host, outcome, result, took_ms, adopted: false, .. } = &event.kind {
-            let changed = result.get("changed") == Some(&serde_json::Value::Bool(true));
+            let changed = look(result, "changed") == Some(&serde_json::Value::Bool(true));
             record.totals.count(host, *outcome, changed, *took_ms);
+            if super::unknown::is_marked(result) {
+                record.totals.count_unknown(host);
+            }
         }
         let progress = matches!(event.kind, EventKind::StepOutput { .. } | EventKind::HostBusy { .. });
         // Nothing goes behind a record that is torn: a journal is torn at its end only.
-        if !progress
-            && !*self.broken.borrow()
-            && let Err(error) = record.journal.add(&event)
-        {
-            // Resume rests on the journal: without it no step may start.
-            if !self.broken.send_replace(true) {
-                let text = error.to_string();
-                let seq = record.seq;
-                record.seq += 1;
-                let warning = Event { seq, at, kind: EventKind::Warning { text, place: None } };
-                let _ = record.reports.send(Arc::new(warning));
-                let kind =
-                    EventKind::CancelBegan { reason: CancelReason::JournalFailed, running: self.busy() };
-                let _ = record.reports.send(Arc::new(Event { seq: seq + 1, at, kind }));
+        if !progress && !self.journal_broken() {
+            if !record.journal.waits() {
+                self.unwritten.notify_one();
+            }
+            if let Err(error) = record.journal.add(&event) {
+                self.breaks(&mut record, &error);
             }
         }
         // A report thread that is gone has said so itself.
         let _ = record.reports.send(Arc::new(event));
+    }
+
+    /// Writes all records so far; false when that is not possible, and then nothing may be done that rests on one of them.
+    pub(super) fn commit(&self) -> bool {
+        if self.journal_broken() {
+            return false;
+        }
+        let mut record = lock(&self.record);
+        match record.journal.commit() {
+            Ok(()) => true,
+            Err(error) => {
+                self.breaks(&mut record, &error);
+                false
+            }
+        }
+    }
+
+    /// Resume rests on the journal: without it no step may start.
+    fn breaks(&self, record: &mut Record, error: &JournalError) {
+        if self.broken.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let at = (self.now)();
+        let cancel = EventKind::CancelBegan { reason: CancelReason::JournalFailed, running: self.busy() };
+        for kind in [EventKind::Warning { text: error.to_string(), place: None }, cancel] {
+            let event = Event { seq: record.seq, at, kind };
+            record.seq += 1;
+            let _ = record.reports.send(Arc::new(event));
+        }
     }
 
     /// A host with no step yet still has a row in the recap.
@@ -335,18 +395,18 @@ impl RunState {
     pub(super) fn sync(&self) {
         // The last chance to say that a disk lost something; the totals are shown all the same.
         if let Err(error) = lock(&self.record).journal.sync() {
-            let _ = self.broken.send_replace(true);
+            self.broken.store(true, Ordering::Release);
             drop(error);
         }
     }
 
     /// True once no new step may start.
     pub(super) fn stopping(&self) -> bool {
-        *self.interrupts.borrow() > 0 || *self.broken.borrow()
+        *self.interrupts.borrow() > 0 || self.journal_broken()
     }
 
     pub(super) fn journal_broken(&self) -> bool {
-        *self.broken.borrow()
+        self.broken.load(Ordering::Acquire)
     }
 
     pub(super) fn step_id(&self) -> StepId {
@@ -367,8 +427,9 @@ impl RunState {
     }
 
     pub(super) fn place(&self, span: Span) -> Place {
-        let at = self.inputs.sources.position(span);
-        Place { file: self.inputs.sources.file(span.file).name.clone(), line: at.line, column: at.column }
+        let file = self.inputs.sources.file(span.file);
+        let at = file.position(span.start);
+        Place { file: file.name.clone(), line: at.line, column: at.column }
     }
 
     pub(super) fn lose(&self, host: &Arc<str>, why: Lost) {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use serde_json::{Map, Value as Json};
 
-use super::dispatch::{Done, Pass, data};
+use super::dispatch::{Legacy, Pass, data};
+use super::prepared::Prepared;
 use super::resume::{Departure, Interrupted, Prints, Way, way};
 use super::task::{Finish, TaskEnd};
 use super::walk::Walker;
@@ -31,7 +32,7 @@ pub(super) struct Mode {
 /// What the journal says of a step.
 #[derive(Debug)]
 pub(super) enum Journaled {
-    TakenOver(TaskEnd, Box<Done>),
+    TakenOver(TaskEnd, Box<Legacy>),
     Run(Mode),
 }
 
@@ -40,7 +41,12 @@ const ALWAYS_RUN: [&str; 4] = ["include_vars", "add_host", "group_by", "validate
 
 impl Walker {
     /// Takes the step over from the journal, or says how to run it.
-    pub(super) fn journaled(&mut self, task: &Arc<Task>, scope: &TaskScope) -> Journaled {
+    pub(super) fn journaled(
+        &mut self,
+        task: &Arc<Task>,
+        prepared: &Prepared,
+        scope: &Arc<TaskScope>,
+    ) -> Journaled {
         let run = Arc::clone(&self.playing.run);
         let Some(resume) = &run.inputs.resume else { return Journaled::Run(Mode::default()) };
         let met = self.met.entry(Arc::clone(&task.path)).or_insert(0);
@@ -58,9 +64,9 @@ impl Walker {
             }
             Way::RunOnly => {}
             Way::Leave(why) => self.depart(task, scope, nth, why),
-            Way::Interrupted(run, step) => return self.interrupted(task, scope, nth, run, step),
+            Way::Interrupted(run, step) => return self.interrupted(task, prepared, scope, nth, run, step),
             Way::Compare(record) => {
-                if let Some(taken) = self.compare(task, scope, record) {
+                if let Some(taken) = self.compare(task, prepared, scope, record) {
                     return taken;
                 }
                 self.depart(task, scope, nth, "what it does has changed: arguments, a file or a template");
@@ -91,21 +97,28 @@ impl Walker {
         }
     }
 
-    fn compare(&mut self, task: &Arc<Task>, scope: &TaskScope, record: &Record) -> Option<Journaled> {
+    fn compare(
+        &mut self,
+        task: &Arc<Task>,
+        prepared: &Prepared,
+        scope: &Arc<TaskScope>,
+        record: &Record,
+    ) -> Option<Journaled> {
         let Record::Done { outcome, result, fingerprint } = record else { return None };
         // Whether a loop with `break_when` stopped depends on results that are not there any more.
         if task.loop_.as_ref().is_some_and(|l| !l.control.break_when.is_empty()) {
             return None;
         }
-        let shared: Arc<dyn Scope> = Arc::new(scope.clone());
-        let keywords = self.keywords(task, &shared).ok()?;
-        let prints = Arc::new(Prints::default());
+        let shared: Arc<dyn Scope> = Arc::clone(scope) as _;
+        let keywords = self.keywords(task, prepared, &shared).ok()?;
+        let prints = Prints::default();
         let pass = Pass {
             walker: self,
             task,
+            prepared,
             keywords: &keywords,
             step: 0,
-            prints: Arc::clone(&prints),
+            prints: &prints,
             verify: true,
             collect: None,
             repeat: false,
@@ -114,47 +127,43 @@ impl Walker {
         // Nothing in a pass that only looks ever waits, so one poll is the whole of it.
         self.all_items(&pass, scope).now_or_never()?;
         (prints.finish() == *fingerprint)
-            .then(|| self.take_over(task, *outcome, result.clone(), fingerprint.clone()))
+            .then(|| self.take_over(task, prepared, *outcome, result, Arc::clone(fingerprint)))
     }
 
     fn take_over(
         &mut self,
         task: &Arc<Task>,
+        prepared: &Prepared,
         outcome: Outcome,
-        result: Map<String, Json>,
-        fingerprint: String,
+        result: &Arc<Map<String, Json>>,
+        fingerprint: Arc<str>,
     ) -> Journaled {
-        let run = Arc::clone(&self.playing.run);
-        let step = run.step_id();
-        run.tell(EventKind::StepStarted {
-            step,
-            play: self.playing.play.index,
-            host: Arc::clone(&self.host),
-            path: Arc::clone(&task.path),
-            name: task
-                .name
-                .as_ref()
-                .and_then(|n| n.as_str())
-                .unwrap_or(&task.action.written.value)
-                .to_owned(),
-            role: task.role.as_ref().map(|r| r.name.clone()),
-            action: Arc::clone(&task.action.name),
-            place: run.place(task.span),
-            delegate: None,
-        });
-        let done = restored(task, result.clone());
+        let step = self.playing.run.step_id();
+        let name = match &prepared.title {
+            Some(title) => Arc::clone(title),
+            None => task.name.as_ref().and_then(|n| n.as_str()).unwrap_or_default().into(),
+        };
+        self.tell_started(task, prepared, step, &name, None);
+        let done = restored(task, result);
         self.keep(task, &done);
         self.finished(
             task,
             step,
-            Finish { outcome, result, fingerprint, kept: true, adopted: true, ..Finish::default() },
+            Finish {
+                outcome,
+                result: Arc::clone(result),
+                fingerprint,
+                kept: true,
+                adopted: true,
+                ..Finish::default()
+            },
         );
         if outcome == Outcome::Changed && !task.notify.is_empty() {
             // A handler that is gone since then would fail a real run too; here it has nothing left to do.
             drop(self.notify(task, step));
         }
         let end = match outcome {
-            Outcome::Failed => TaskEnd::Failed(done.result.clone()),
+            Outcome::Failed => TaskEnd::Failed(Arc::clone(&done.result)),
             _ => TaskEnd::Fine,
         };
         Journaled::TakenOver(end, Box::new(done))
@@ -163,6 +172,7 @@ impl Walker {
     fn interrupted(
         &mut self,
         task: &Arc<Task>,
+        prepared: &Prepared,
         scope: &TaskScope,
         nth: usize,
         earlier: &str,
@@ -187,7 +197,7 @@ impl Walker {
                 let mut result = Map::new();
                 result.insert("changed".into(), true.into());
                 result.insert("msg".into(), "taken as done: the earlier run was interrupted in it".into());
-                return self.take_over(task, Outcome::Changed, result, String::new());
+                return self.take_over(task, prepared, Outcome::Changed, &Arc::new(result), Arc::default());
             }
             Interrupted::Ask => false,
         };
@@ -202,13 +212,13 @@ fn gathers(task: &Task) -> bool {
 }
 
 /// What a recorded result leaves behind besides the registered variable.
-fn restored(task: &Task, result: Map<String, Json>) -> Done {
-    let mut done = Done::default();
+fn restored(task: &Task, result: &Arc<Map<String, Json>>) -> Legacy {
+    let mut done = Legacy { result: Arc::clone(result), ..Legacy::default() };
     let each: Vec<&Map<String, Json>> = match result.get("results") {
         Some(Json::Array(items)) if task.loop_.is_some() => {
             items.iter().filter_map(Json::as_object).collect()
         }
-        _ => vec![&result],
+        _ => vec![&**result],
     };
     for one in each {
         let Some(Json::Object(facts)) = one.get("ansible_facts") else { continue };
@@ -220,6 +230,5 @@ fn restored(task: &Task, result: Map<String, Json>) -> Done {
             done.facts.push((None, facts.clone()));
         }
     }
-    done.result = result;
     done
 }

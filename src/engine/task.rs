@@ -6,17 +6,18 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::dispatch::{Done, Ended, Pass};
+use super::dispatch::{Done, Ended, Legacy, Pass};
 use super::line::{Group, Once};
 use super::locks::Held;
+use super::prepared::{Prepared, constant_flag};
 use super::resume::Prints;
 use super::slot::Slot;
-use super::state::lock;
+use super::state::{Options, lock};
 use super::takeover::{Journaled, Mode};
 use super::walk::{Flow, Walker};
-use crate::connection::Seat;
-use crate::journal::{EventKind, Failure, Outcome, StepId};
-use crate::resolve::{ActionKind, Condition, Task};
+use crate::connection::{FaultKind, Seat};
+use crate::journal::{EventKind, Failure, OpenEnd, Outcome, StepId, look};
+use crate::resolve::{ActionKind, Condition, Settings, Task};
 use crate::source::{Node, Yaml};
 use crate::template::{Scope, TemplateError, Var};
 use crate::vars::{ScopeParts, TaskScope};
@@ -25,7 +26,7 @@ use crate::vars::{ScopeParts, TaskScope};
 #[derive(Debug)]
 pub(super) enum TaskEnd {
     Fine,
-    Failed(Map<String, Json>),
+    Failed(Arc<Map<String, Json>>),
     Unreachable,
     Cancelled,
     Aborted,
@@ -38,9 +39,9 @@ pub(super) enum TaskEnd {
 pub(super) struct Finish {
     pub(super) outcome: Outcome,
     pub(super) took_ms: u64,
-    pub(super) result: Map<String, Json>,
+    pub(super) result: Arc<Map<String, Json>>,
     pub(super) failure: Option<Box<Failure>>,
-    pub(super) fingerprint: String,
+    pub(super) fingerprint: Arc<str>,
     pub(super) kept: bool,
     pub(super) adopted: bool,
 }
@@ -50,9 +51,9 @@ impl Default for Finish {
         Self {
             outcome: Outcome::Ok,
             took_ms: 0,
-            result: Map::new(),
+            result: Arc::default(),
             failure: None,
-            fingerprint: String::new(),
+            fingerprint: Arc::default(),
             kept: false,
             adopted: false,
         }
@@ -60,12 +61,26 @@ impl Default for Finish {
 }
 
 /// A task's rendered keywords.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Keywords {
     pub(super) check: bool,
     pub(super) diff: bool,
     pub(super) no_log: bool,
     ignore_errors: bool,
     ignore_unreachable: bool,
+}
+
+impl Keywords {
+    /// The keywords of a task whose variables have no say in them.
+    pub(super) fn constant(settings: &Settings, options: &Options) -> Option<Self> {
+        Some(Self {
+            check: constant_flag(settings.check_mode.as_ref(), options.check)?,
+            diff: constant_flag(settings.diff.as_ref(), options.diff)?,
+            no_log: constant_flag(settings.no_log.as_ref(), false)?,
+            ignore_errors: constant_flag(settings.ignore_errors.as_ref(), false)?,
+            ignore_unreachable: constant_flag(settings.ignore_unreachable.as_ref(), false)?,
+        })
+    }
 }
 
 impl Walker {
@@ -75,8 +90,17 @@ impl Walker {
     }
 
     pub(super) fn typed_scope(&self, task: &Task) -> TaskScope {
-        let parts = self.playing.parts(task);
-        let mut scope = self.playing.run.inputs.store.scope(&self.host, &parts);
+        self.prepared_scope(&self.playing.prepared(task))
+    }
+
+    pub(super) fn prepared_scope(&self, prepared: &Prepared) -> TaskScope {
+        let mut last = lock(&self.last_scope);
+        let scope = last.as_ref().and_then(|last| last.for_task(&prepared.parts));
+        let mut scope = scope.unwrap_or_else(|| {
+            let fresh = self.playing.run.inputs.store.scope(&self.host, &prepared.parts);
+            last.insert(fresh).clone()
+        });
+        drop(last);
         if let Some(info) = &self.info {
             for name in ["ansible_play_hosts", "ansible_play_batch", "play_hosts"] {
                 if let Some(value) = info.get(name) {
@@ -136,7 +160,15 @@ impl Walker {
         }
     }
 
-    pub(super) fn keywords(&self, task: &Task, scope: &Arc<dyn Scope>) -> Result<Keywords, TemplateError> {
+    pub(super) fn keywords(
+        &self,
+        task: &Task,
+        prepared: &Prepared,
+        scope: &Arc<dyn Scope>,
+    ) -> Result<Keywords, TemplateError> {
+        if let Some(known) = prepared.keywords {
+            return Ok(known);
+        }
         let settings = &task.settings;
         let options = &self.playing.run.inputs.options;
         Ok(Keywords {
@@ -149,9 +181,9 @@ impl Walker {
     }
 
     /// Runs a `run_once` task on the first host of the group, and gives all the others its result.
-    pub(super) async fn once(&mut self, task: &Arc<Task>, group: &Group) -> TaskEnd {
+    pub(super) async fn once(&mut self, task: &Arc<Task>, prepared: &Prepared, group: &Group) -> TaskEnd {
         if group.members.first() == Some(&self.index) {
-            let (end, record) = self.run_recorded(task).await;
+            let (end, record) = self.run_recorded(task, prepared).await;
             let failed = !matches!(end, TaskEnd::Fine);
             group.once.send_replace(Some(Once { done: Arc::new(record), failed }));
             return end;
@@ -171,52 +203,59 @@ impl Walker {
         TaskEnd::Fine
     }
 
-    pub(super) async fn run_task(&mut self, task: &Arc<Task>) -> TaskEnd {
-        self.run_recorded(task).await.0
+    pub(super) async fn run_task(&mut self, task: &Arc<Task>, prepared: &Prepared) -> TaskEnd {
+        self.run_recorded(task, prepared).await.0
     }
 
-    async fn run_recorded(&mut self, task: &Arc<Task>) -> (TaskEnd, Done) {
+    async fn run_recorded(&mut self, task: &Arc<Task>, prepared: &Prepared) -> (TaskEnd, Legacy) {
         let run = Arc::clone(&self.playing.run);
-        let scope = self.typed_scope(task);
+        let scope = Arc::new(self.prepared_scope(prepared));
         let mut mode = Mode::default();
         if run.inputs.resume.is_some() {
-            match self.journaled(task, &scope) {
+            match self.journaled(task, prepared, &scope) {
                 Journaled::TakenOver(end, done) => return (end, *done),
                 Journaled::Run(found) => mode = found,
             }
         }
+        if !task.locks.is_empty() || task.settings.throttle.is_some() {
+            self.rests();
+        }
         let held = match self.hold(task, &scope).await {
             Ok(Some(held)) => Ok(held),
-            Ok(None) => return (TaskEnd::Cancelled, Done::default()),
+            Ok(None) => return (TaskEnd::Cancelled, Legacy::default()),
             Err(error) => Err(error),
         };
-        // A slot is held only while the host really works, never while it waits for others.
-        let slot = Slot::take(&run.forks).await;
+        // A slot is held only while the host really works, never while it waits for others. From step to step it is kept:
+        // a few hosts that get on touch less memory than all of them in turns.
+        let slot = match self.slot.take().filter(|slot| slot.is_held()) {
+            Some(slot) => {
+                // A long line of steps that ask nobody must not keep a thread for itself.
+                tokio::task::coop::consume_budget().await;
+                slot
+            }
+            None => {
+                self.rests();
+                Slot::take(&run.forks).await
+            }
+        };
         if run.stopping() {
-            return (TaskEnd::Cancelled, Done::default());
+            return (TaskEnd::Cancelled, Legacy::default());
         }
         let step = run.step_id();
-        let shared: Arc<dyn Scope> = Arc::new(scope.clone());
-        let name = self.title(task, &shared);
-        run.tell(EventKind::StepStarted {
-            step,
-            play: self.playing.play.index,
-            host: Arc::clone(&self.host),
-            path: Arc::clone(&task.path),
-            name: name.clone(),
-            role: task.role.as_ref().map(|r| r.name.clone()),
-            action: Arc::clone(&task.action.name),
-            place: run.place(task.span),
-            delegate: self.delegate_shown(task, &shared),
-        });
+        let shared: Arc<dyn Scope> = Arc::clone(&scope) as _;
+        let name = match &prepared.title {
+            Some(title) => Arc::clone(title),
+            None => self.title(task, &shared).into(),
+        };
+        self.tell_started(task, prepared, step, &name, self.delegate_shown(task, &shared));
         // A step that is not on record must not act: a resumed run would not know of it.
         if run.journal_broken() {
-            return self.conclude(task, step, name, Ended::Cancelled, false, false, 0, String::new());
+            return self.conclude(task, step, &name, Ended::Cancelled, false, false, 0, Arc::default());
         }
         run.step_begins();
         let began = run.clock.now();
-        let prints = Arc::new(Prints::default());
-        let keywords = self.keywords(task, &shared);
+        let prints = Prints::default();
+        let keywords = self.keywords(task, prepared, &shared);
         let (end, ignore, no_log) = match (&keywords, &held) {
             // Whether the task may be shown is not known then.
             (Err(error), _) => (self.template_end(error), false, task.settings.no_log.is_some()),
@@ -225,13 +264,14 @@ impl Walker {
                 let pass = Pass {
                     walker: self,
                     task,
+                    prepared,
                     keywords,
                     step,
-                    prints: Arc::clone(&prints),
+                    prints: &prints,
                     verify: false,
                     collect: mode.collect,
                     repeat: mode.repeat,
-                    seat: Seat(Some(slot)),
+                    seat: Seat(Some(Arc::clone(&slot) as _)),
                 };
                 let ended = self.all_items(&pass, &scope).await;
                 let ignore = match &ended {
@@ -241,19 +281,20 @@ impl Walker {
                 (ended, ignore, keywords.no_log)
             }
         };
+        self.slot = Some(slot);
         run.step_ends();
         let took_ms = u64::try_from(run.clock.now().saturating_sub(began).as_millis()).unwrap_or(u64::MAX);
-        self.conclude(task, step, name, end, ignore, no_log, took_ms, prints.finish())
+        self.conclude(task, step, &name, end, ignore, no_log, took_ms, prints.finish())
     }
 
     /// Waits for the task's locks and for its turn under `throttle`; `None` when the run is to stop.
-    async fn hold(&self, task: &Task, scope: &TaskScope) -> Result<Option<Held>, TemplateError> {
+    async fn hold(&self, task: &Task, scope: &Arc<TaskScope>) -> Result<Option<Held>, TemplateError> {
         let run = &self.playing.run;
         if task.locks.is_empty() && task.settings.throttle.is_none() {
             return Ok(Some(Held::default()));
         }
         let wrong = |text: String| TemplateError::new(crate::template::ErrorKind::Value, text);
-        let scope: Arc<dyn Scope> = Arc::new(scope.clone());
+        let scope: Arc<dyn Scope> = Arc::clone(scope) as _;
         let templates = &run.inputs.templates;
         let mut names = std::collections::BTreeSet::new();
         for node in &task.locks {
@@ -309,19 +350,19 @@ impl Walker {
         &mut self,
         task: &Arc<Task>,
         step: StepId,
-        name: String,
+        name: &str,
         end: Ended,
         ignore: bool,
         no_log: bool,
         took_ms: u64,
-        fingerprint: String,
-    ) -> (TaskEnd, Done) {
+        fingerprint: Arc<str>,
+    ) -> (TaskEnd, Legacy) {
         let run = Arc::clone(&self.playing.run);
         let (done, outcome) = match end {
             Ended::Cancelled => {
                 let finish = Finish { outcome: Outcome::Cancelled, took_ms, ..Finish::default() };
                 self.finished(task, step, finish);
-                return (TaskEnd::Cancelled, Done::default());
+                return (TaskEnd::Cancelled, Legacy::default());
             }
             Ended::Unreachable(fault) => {
                 run.tell(EventKind::HostUnreachable {
@@ -331,6 +372,11 @@ impl Walker {
                     what: run.inputs.mask(&fault.what),
                     next: fault.next.clone(),
                     place: run.place(task.span),
+                    open: match fault.kind {
+                        FaultKind::LostInStep => Some(OpenEnd::ThisRun),
+                        FaultKind::Undecided => Some(OpenEnd::EarlierRun),
+                        _ => None,
+                    },
                 });
                 let mut result = Map::new();
                 result.insert("unreachable".into(), true.into());
@@ -344,7 +390,7 @@ impl Walker {
                 (Done::plain(result), outcome)
             }
             Ended::Done(done) => {
-                let is = |key: &str| done.result.get(key) == Some(&Json::Bool(true));
+                let is = |key: &str| look(&done.result, key) == Some(&Json::Bool(true));
                 let outcome = if is("failed") {
                     if ignore { Outcome::FailureIgnored } else { Outcome::Failed }
                 } else if is("skipped") {
@@ -357,6 +403,7 @@ impl Walker {
                 (done, outcome)
             }
         };
+        let done = Legacy::from(done);
         self.keep(task, &done);
         let failure = matches!(outcome, Outcome::Failed | Outcome::FailureIgnored).then(|| {
             let chain = task
@@ -366,7 +413,7 @@ impl Walker {
                 .map(|i| format!("{} ({})", run.inputs.sources.place(i.span), i.what))
                 .collect();
             Box::new(Failure {
-                name: name.clone(),
+                name: name.to_owned(),
                 place: run.place(task.span),
                 // With `no_log` even the task's own lines may hold the secret.
                 excerpt: if no_log {
@@ -378,8 +425,10 @@ impl Walker {
                 ran_as: self.ran_as(task),
             })
         });
-        let shown = if no_log { censored(&done.result) } else { run.inputs.mask_result(&done.result) };
-        let kept = !no_log && (run.inputs.masks.is_empty() || shown == done.result);
+        let shown =
+            if no_log { Arc::new(censored(&done.result)) } else { run.inputs.mask_shared(&done.result) };
+        let kept = !no_log && (Arc::ptr_eq(&shown, &done.result) || shown == done.result);
+        self.tell_warnings(task, &shown);
         self.finished(
             task,
             step,
@@ -390,14 +439,50 @@ impl Walker {
             && let Err(text) = self.notify(task, step)
         {
             run.tell(EventKind::Warning { text, place: Some(run.place(task.span)) });
-            return (TaskEnd::Failed(done.result.clone()), done);
+            return (TaskEnd::Failed(Arc::clone(&done.result)), done);
+        }
+        if !task.notify.is_empty() && super::unknown::may_change(task, &done.result) {
+            self.may_notify(task);
         }
         let end = match outcome {
-            Outcome::Failed => TaskEnd::Failed(done.result.clone()),
+            Outcome::Failed => TaskEnd::Failed(Arc::clone(&done.result)),
             Outcome::Unreachable => TaskEnd::Unreachable,
             _ => TaskEnd::Fine,
         };
         (end, done)
+    }
+
+    pub(super) fn tell_started(
+        &self,
+        task: &Task,
+        prepared: &Prepared,
+        step: StepId,
+        name: &Arc<str>,
+        delegate: Option<Arc<str>>,
+    ) {
+        self.playing.run.tell(EventKind::StepStarted {
+            step,
+            play: self.playing.play.index,
+            host: Arc::clone(&self.host),
+            path: Arc::clone(&task.path),
+            name: Arc::clone(name),
+            role: prepared.role.clone(),
+            action: Arc::clone(&task.action.name),
+            place: Arc::clone(&prepared.place),
+            delegate,
+        });
+    }
+
+    /// Tells what a module warned of.
+    fn tell_warnings(&self, task: &Task, result: &Map<String, Json>) {
+        let Some(Json::Array(warnings)) = look(result, "warnings") else { return };
+        let run = &self.playing.run;
+        for text in warnings.iter().filter_map(Json::as_str) {
+            if lock(&run.warned).insert(text.to_owned()) {
+                let text = format!("{}: {text}", self.host);
+                run.tell(EventKind::Warning { text, place: Some(run.place(task.span)) });
+            }
+        }
     }
 
     pub(super) fn finished(&self, task: &Task, step: StepId, finish: Finish) {
@@ -448,32 +533,22 @@ impl Walker {
         if !matches!(task.action.kind, ActionKind::Module(_) | ActionKind::Custom(_)) {
             return String::new();
         }
-        self.target(task, &self.scope(task), &self.host)
-            .map(|t| super::target::described(&t))
-            .unwrap_or_default()
+        self.own_target(task).map(|t| super::target::described(&t)).unwrap_or_default()
     }
 
     /// Fails the host at a task that could not even start.
     pub(super) fn fail_outright(&mut self, task: &Arc<Task>, text: &str) -> Flow {
         let run = Arc::clone(&self.playing.run);
         let step = run.step_id();
-        let name = self.title(task, &self.scope(task));
-        run.tell(EventKind::StepStarted {
-            step,
-            play: self.playing.play.index,
-            host: Arc::clone(&self.host),
-            path: Arc::clone(&task.path),
-            name: name.clone(),
-            role: task.role.as_ref().map(|r| r.name.clone()),
-            action: Arc::clone(&task.action.name),
-            place: run.place(task.span),
-            delegate: None,
-        });
+        let name: Arc<str> = self.title(task, &self.scope(task)).into();
+        self.tell_started(task, &self.playing.prepared(task), step, &name, None);
         let mut result = Map::new();
         result.insert("failed".into(), true.into());
         result.insert("msg".into(), text.into());
-        match self.conclude(task, step, name, Ended::Failed(result.clone()), false, false, 0, String::new()).0
-        {
+        let end = self
+            .conclude(task, step, &name, Ended::Failed(result.clone()), false, false, 0, Arc::default())
+            .0;
+        match end {
             TaskEnd::Failed(result) => Flow::Failed(Box::new(super::walk::Failed {
                 task: Arc::clone(task),
                 result,
@@ -481,7 +556,7 @@ impl Walker {
             })),
             _ => Flow::Failed(Box::new(super::walk::Failed {
                 task: Arc::clone(task),
-                result,
+                result: Arc::new(result),
                 by_others: false,
             })),
         }

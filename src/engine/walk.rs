@@ -3,25 +3,28 @@
 //! Owns: the order in which a host meets tasks and what a failure does to it. Must not: run a task (that is `task`).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value as Json};
 
-use super::dispatch::data;
+use super::dispatch::Unready;
 use super::line::{Group, Position};
 use super::play::{Batch, PlayRun};
+use super::prepared::Prepared;
+use super::slot::Slot;
 use super::state::{Lost, lock};
 use super::tags::selected;
+use super::target::Reached;
 use super::task::TaskEnd;
 use crate::journal::EventKind;
 use crate::plan::BarrierReason;
 use crate::resolve::{ActionKind, Block, Item, Meta, Strategy, Task, TaskPath};
 use crate::source::Span;
 use crate::template::{Value, Var};
-use crate::vars::PlayInfo;
+use crate::vars::{PlayInfo, TaskScope};
 
 /// How a stretch of tasks ended for the host.
 #[derive(Debug)]
@@ -37,14 +40,14 @@ pub(super) enum Flow {
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) task: Arc<Task>,
-    pub(super) result: Map<String, Json>,
+    pub(super) result: Arc<Map<String, Json>>,
     /// The task was fine here: another host's failure is fatal for all (`any_errors_fatal`).
     pub(super) by_others: bool,
 }
 
 impl Failed {
     fn by_others(task: &Arc<Task>) -> Self {
-        Self { task: Arc::clone(task), result: Map::new(), by_others: true }
+        Self { task: Arc::clone(task), result: Arc::default(), by_others: true }
     }
 }
 
@@ -67,6 +70,8 @@ pub(super) struct Walker {
     pub(super) host: Arc<str>,
     /// Handlers that were notified and have not run, by position in the play's list.
     pub(super) notified: BTreeSet<usize>,
+    /// Check mode: handlers that tasks may notify of which it is not known whether they change anything.
+    pub(super) perhaps: BTreeSet<usize>,
     /// Roles that `meta: end_role` ended for this host.
     ended_roles: HashSet<usize>,
     /// The place of a task at which others may still be, and that this host must not run away from: its next task
@@ -83,6 +88,12 @@ pub(super) struct Walker {
     started: bool,
     /// Variables above all others: `ansible_failed_task` in a rescue, an include's loop variables.
     pub(super) locals: Vec<(Arc<str>, Var)>,
+    /// The host's place among those that work at once, as long as it goes on without waiting.
+    pub(super) slot: Option<Arc<Slot>>,
+    /// A scope of this host, from which others are made.
+    pub(super) last_scope: Mutex<Option<TaskScope>>,
+    /// How the host was reached last.
+    pub(super) reached: Mutex<Option<Reached>>,
 }
 
 impl Walker {
@@ -95,6 +106,7 @@ impl Walker {
             index,
             host,
             notified: BTreeSet::new(),
+            perhaps: BTreeSet::new(),
             ended_roles: HashSet::new(),
             fence: None,
             fatals: 0,
@@ -102,6 +114,9 @@ impl Walker {
             info: None,
             met: HashMap::new(),
             locals: Vec::new(),
+            slot: None,
+            last_scope: Mutex::default(),
+            reached: Mutex::default(),
         }
     }
 
@@ -139,6 +154,7 @@ impl Walker {
             Flow::Left(Left::Aborted) => self.playing.lose(&self.batch, &self.host, Lost::Aborted),
             Flow::Left(_) | Flow::Next => {}
         }
+        run.commit();
         self.batch.line.leave(self.index);
         run.progress[play.index].host_done(&self.host);
     }
@@ -165,11 +181,15 @@ impl Walker {
     /// Walks tasks and blocks in order.
     pub(super) fn items<'a>(&'a mut self, items: &'a [Item], base: &'a [u32]) -> BoxFuture<'a, Flow> {
         async move {
+            let mut at: Position = base.to_vec();
+            at.push(0);
             for (number, item) in items.iter().enumerate() {
-                let mut at: Position = base.to_vec();
-                at.push(u32::try_from(number).unwrap_or(u32::MAX));
+                if let Some(last) = at.last_mut() {
+                    *last = u32::try_from(number).unwrap_or(u32::MAX);
+                }
                 let flow = match item {
-                    Item::Task(task) => self.task(task, &at).await,
+                    // Not boxed: only includes and handlers, which are, lead back here.
+                    Item::Task(task) => self.one_task(task, &at).await,
                     Item::Block(block) => self.block(block, &at).await,
                 };
                 if !matches!(flow, Flow::Next) {
@@ -204,7 +224,7 @@ impl Walker {
                         play: self.playing.play.index,
                         host: Arc::clone(&self.host),
                     });
-                    let result = data(&failed.result);
+                    let result = super::unknown::variable(&failed.result);
                     self.locals.push(("ansible_failed_result".into(), Var::Data(result)));
                     self.locals.push(("ansible_failed_task".into(), Var::Data(describe(&failed.task))));
                 }
@@ -268,7 +288,8 @@ impl Walker {
             self.batch.line.advance(self.index, at);
             return Flow::Next;
         }
-        let barrier = self.playing.barrier(task);
+        let mut prepared = self.playing.prepared(task);
+        let barrier = self.playing.barrier_of(task, &prepared);
         let fence = self.fence.take();
         self.info = None;
         if barrier.as_ref().is_some_and(|(reason, _)| reason.fences())
@@ -282,6 +303,7 @@ impl Walker {
                 None
             }
             Some((reason, span)) => {
+                self.rests();
                 if self.batch.hosts.len() > 1 && self.batch.line.must_wait(at) {
                     self.playing.run.tell(EventKind::HostWaiting {
                         play: self.playing.play.index,
@@ -303,6 +325,8 @@ impl Walker {
                     return Flow::Failed(Box::new(Failed::by_others(task)));
                 }
                 self.info = Some(Arc::clone(&group.info));
+                // Others may have published variables meanwhile.
+                prepared = self.playing.prepared(task);
                 Some(group)
             }
         };
@@ -312,8 +336,15 @@ impl Walker {
         match task.action.kind {
             ActionKind::Meta(meta) => self.meta(task, meta, at).await,
             ActionKind::IncludeTasks | ActionKind::IncludeRole => self.include(task, at).await,
-            _ => self.step(task, group, at).await,
+            _ => self.step(task, &prepared, group, at).await,
         }
+    }
+
+    /// Before the host waits for others: it leaves its place to them, keeps no old inventory, and what it did is on record.
+    pub(super) fn rests(&mut self) {
+        self.slot = None;
+        *lock(&self.last_scope) = None;
+        self.playing.run.commit();
     }
 
     /// Whether another host failed fatally since this one last looked.
@@ -339,6 +370,7 @@ impl Walker {
         if matches!(self.playing.play.strategy, Strategy::Free | Strategy::HostPinned) {
             return Flow::Next;
         }
+        self.rests();
         let mut end = at.to_vec();
         end.push(u32::MAX);
         let Ok(group) = self.batch.line.arrive(self.index, &end).await else {
@@ -347,10 +379,16 @@ impl Walker {
         if self.is_hit(group.fatals) { Flow::Failed(Box::new(Failed::by_others(task))) } else { Flow::Next }
     }
 
-    async fn step(&mut self, task: &Arc<Task>, group: Option<Arc<Group>>, at: &[u32]) -> Flow {
+    async fn step(
+        &mut self,
+        task: &Arc<Task>,
+        prepared: &Prepared,
+        group: Option<Arc<Group>>,
+        at: &[u32],
+    ) -> Flow {
         let end = match group {
-            Some(group) if self.runs_once(task) => self.once(task, &group).await,
-            _ => self.run_task(task).await,
+            Some(group) if self.runs_once(task) => self.once(task, prepared, &group).await,
+            _ => self.run_task(task, prepared).await,
         };
         match end {
             TaskEnd::Fine if self.any_errors_fatal(task) => self.after_fatal(task, at).await,
@@ -392,6 +430,11 @@ impl Walker {
             match self.when(task, &self.scope(task)) {
                 Ok(None) => {}
                 Ok(Some(_)) => return Flow::Next,
+                // Whether the host would leave here is not known; what follows is shown as if it did not.
+                Err(error) if self.is_unknown(&error) => {
+                    self.left_unknown(task, &error);
+                    return Flow::Next;
+                }
                 Err(error) => return self.fail_outright(task, &error.to_string()),
             }
         }
@@ -426,12 +469,13 @@ impl Walker {
                 self.playing.refresh_info(&self.batch);
                 Flow::Next
             }
-            Meta::ResetConnection => match self.target(task, &self.scope(task), &self.host) {
+            Meta::ResetConnection => match self.own_target(task) {
                 Ok(target) => {
                     self.playing.run.transport.reset(&target).await;
                     Flow::Next
                 }
-                Err(error) => self.fail_outright(task, &error),
+                Err(Unready::Text(text)) => self.fail_outright(task, &text),
+                Err(Unready::Template(error)) => self.fail_outright(task, &self.explain(&error)),
             },
             Meta::RefreshInventory => match &self.playing.run.inputs.reload_inventory {
                 Some(reload) => match reload() {
@@ -449,12 +493,17 @@ impl Walker {
     /// Runs the notified handlers in the order they are defined; handlers that handlers notify come in the same flush.
     pub(super) async fn flush_handlers(&mut self, at: &[u32]) -> Flow {
         let mut round = 0;
-        while !self.notified.is_empty() {
+        while !(self.notified.is_empty() && self.perhaps.is_empty()) {
             let mut after = 0;
-            while let Some(&next) = self.notified.range(after..).next() {
-                self.notified.remove(&next);
+            while let Some(next) = self.next_handler(after) {
+                let sure = self.notified.remove(&next);
+                self.perhaps.remove(&next);
                 after = next + 1;
                 let Some(handler) = self.playing.handlers.get(next) else { continue };
+                if !sure {
+                    self.may_run(&handler.task);
+                    continue;
+                }
                 let mut position = at.to_vec();
                 position.push(round);
                 position.push(u32::try_from(next).unwrap_or(u32::MAX));
@@ -469,6 +518,12 @@ impl Walker {
         Flow::Next
     }
 
+    /// The first handler from here on that is to run, or may be.
+    fn next_handler(&self, from: usize) -> Option<usize> {
+        let first = |list: &BTreeSet<usize>| list.range(from..).next().copied();
+        first(&self.notified).into_iter().chain(first(&self.perhaps)).min()
+    }
+
     async fn gather_facts(&mut self, at: &[u32]) -> Flow {
         let Some(task) = super::facts::task(&self.playing.play) else { return Flow::Next };
         if let Some(node) = &self.playing.play.gather_facts {
@@ -477,6 +532,10 @@ impl Walker {
                 Ok(false) => return Flow::Next,
                 Err(error) => return self.fail_outright(&task, &error.to_string()),
             }
+        }
+        let options = &self.playing.run.inputs.options;
+        if options.smart_gathering && self.playing.run.inputs.store.host(&self.host).is_gathered() {
+            return Flow::Next;
         }
         // Facts belong to the play, not to a place in it.
         let started = std::mem::replace(&mut self.started, true);
@@ -518,5 +577,7 @@ impl Walker {
 /// What `ansible_failed_task` shows of a task.
 fn describe(task: &Task) -> Value {
     let name = task.name.as_ref().and_then(|n| n.as_str()).unwrap_or_default();
-    data(serde_json::json!({ "name": name, "action": &*task.action.name, "tags": task.tags }))
+    super::dispatch::data(
+        serde_json::json!({ "name": name, "action": &*task.action.name, "tags": task.tags }),
+    )
 }

@@ -13,8 +13,8 @@ use futures::future::{join_all, try_join_all};
 use futures::stream::FuturesUnordered;
 use serde_json::Value as Json;
 
-use super::cloud::{Cloud, Found};
-use super::differ::{differences, tags_after};
+use super::cloud::{Cloud, Found, Options};
+use super::differ::{After, differences, tags_after};
 use super::fault::{Class, CloudFault};
 use super::identity::Identity;
 use super::kinds::Kind;
@@ -38,6 +38,11 @@ pub enum ApplyFault {
     Cloud { resource: String, fault: CloudFault },
     #[error("replacing {} needs `--allow-replace`: what is on them is lost", names.join(", "))]
     Replacement { names: Vec<String> },
+    #[error(
+        "deleting {} needs `--allow-replace`: the playbook declares no such instances any more, and what is on them is lost",
+        names.join(", ")
+    )]
+    Deletion { names: Vec<String> },
     #[error("`{resource}` needs `{option}`, which nothing gave")]
     StillUnknown { resource: String, option: String },
 }
@@ -45,9 +50,9 @@ pub enum ApplyFault {
 /// What may be lost on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leave {
-    /// An instance that would have to be replaced stops everything before anything is done.
+    /// An instance that would be replaced, or that nothing declares any more, stops everything before anything is done.
     Keep,
-    /// Instances may be replaced.
+    /// Instances may be replaced and go.
     Replace,
 }
 
@@ -87,6 +92,10 @@ pub async fn find_all(
     owner: &str,
     optional: &(dyn Fn(Kind) -> bool + Sync),
 ) -> Result<Vec<Found>, CloudFault> {
+    // No owner is everybody who declared nothing: never what somebody meant.
+    if owner.is_empty() {
+        return Ok(Vec::new());
+    }
     let one = |kind: Kind| async move {
         match cloud.find(kind, owner).await {
             Err(fault) if fault.class == Class::Auth && fault.is_permission() && optional(kind) => {
@@ -129,11 +138,21 @@ async fn run(
     let lost: Vec<String> = plan
         .items
         .iter()
-        .filter(|i| i.act == Act::Replace && i.kind == Kind::Instance && !planner.is_named(&i.identity))
+        .filter(|i| i.act == Act::Replace && i.kind == Kind::Instance)
+        .filter(|i| !planner.is_named(&i.identity, i.found.as_ref()))
         .map(|i| format!("`{}`", i.identity))
         .collect();
     if leave == Leave::Keep && !lost.is_empty() {
         return Err(ApplyFault::Replacement { names: lost });
+    }
+    let dropped: Vec<String> = plan
+        .items
+        .iter()
+        .filter(|i| i.act == Act::Delete && i.kind == Kind::Instance && !planner.declares(&i.identity, &plan))
+        .map(|i| format!("`{}`", i.identity))
+        .collect();
+    if leave == Leave::Keep && !dropped.is_empty() {
+        return Err(ApplyFault::Deletion { names: dropped });
     }
     let going: Vec<Found> = goers(&plan);
     if !take_down(planner.cloud, &going, watch, outcome).await {
@@ -303,7 +322,11 @@ async fn make(
             (made.map_err(|fault| (None, failed(fault)))?, Act::Create)
         }
     };
-    let open = differences(item.kind, &found, &wanted);
+    let mut open = differences(item.kind, &found, &wanted);
+    if planner.declared.partial && item.kind == Kind::Instance && stays_inside(&wanted.known, known) {
+        // Whoever works on it waits until it answers; nobody else should.
+        open.retain(|d| d.option != "wait");
+    }
     if open.is_empty() {
         return Ok((found, if act == Act::Create { act } else { Act::Keep }));
     }
@@ -315,7 +338,39 @@ async fn make(
     }
 }
 
-/// Deletes everything of an owner and says what is left then. Can be repeated after a failure.
+/// Whether an instance surely gets no public address, which would show only once it runs.
+fn stays_inside(wanted: &Options, known: &Known) -> bool {
+    let text = |map: &Json, key: &str| map.get(key).and_then(Json::as_str).map(ToOwned::to_owned);
+    match wanted.get("assign_public_ip").and_then(Json::as_bool) {
+        Some(public) => !public,
+        None => {
+            let subnet = wanted.get("vpc_subnet_id").and_then(Json::as_str);
+            let declared = known.values().find(|r| subnet.is_some() && text(r, "id").as_deref() == subnet);
+            declared.is_some_and(|r| r.get("map_public_ip_on_launch") == Some(&Json::Bool(false)))
+        }
+    }
+}
+
+/// What was made under a declared name and never marked, to be deleted along with what was.
+///
+/// # Errors
+/// A call that failed. A declaration that cannot be planned has nothing to tell.
+pub async fn find_unmarked(planner: &Planner<'_>, found: &[Found]) -> Result<Vec<Found>, CloudFault> {
+    let Ok(plan) = planner.plan(found) else { return Ok(Vec::new()) };
+    let mut all = Vec::new();
+    for item in plan.items.iter().filter(|i| i.act == Act::Create) {
+        let name = item.differences.iter().find_map(|d| match &d.after {
+            After::Known(Json::String(name)) if d.option == "name" => Some(name),
+            _ => None,
+        });
+        if let Some(name) = name {
+            all.extend(planner.cloud.unmarked(item.kind, &item.identity, name).await?);
+        }
+    }
+    Ok(all)
+}
+
+/// Deletes everything of an owner, and what `more` names, and says what is left then. Can be repeated after a failure.
 ///
 /// # Errors
 /// What is there could not be found out.
@@ -323,9 +378,11 @@ pub async fn destroy(
     cloud: &dyn Cloud,
     owner: &str,
     optional: &(dyn Fn(Kind) -> bool + Sync),
+    more: &[Found],
     watch: &dyn Watch,
 ) -> Result<(Outcome, Vec<Found>), CloudFault> {
-    let found = find_all(cloud, owner, optional).await?;
+    let mut found = find_all(cloud, owner, optional).await?;
+    found.extend_from_slice(more);
     let mut outcome = Outcome::default();
     take_down(cloud, &found, watch, &mut outcome).await;
     let left = find_all(cloud, owner, optional).await?;

@@ -55,6 +55,17 @@ pub trait Cloud: Send + Sync {
         changed: &'a [String],
     ) -> BoxFuture<'a, Result<Found, CloudFault>>;
 
+    /// What a run made under that name that was killed before it could mark it: only kinds whose marks need a call of their own
+    /// leave such things, and only one that holds nothing counts.
+    fn unmarked<'a>(
+        &'a self,
+        _kind: Kind,
+        _identity: &'a Identity,
+        _name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Found>, CloudFault>> {
+        Box::pin(async { Ok(None) })
+    }
+
     /// Who the credentials belong to, for messages.
     fn identity(&self) -> BoxFuture<'_, Option<String>> {
         Box::pin(async { None })

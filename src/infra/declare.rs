@@ -2,7 +2,7 @@
 //!
 //! Owns: reading the mapping, the edges that references make, the order. Pure. Must not: render, or call a cloud.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
@@ -20,9 +20,13 @@ pub struct Declared {
     pub region: Option<Node>,
     pub profile: Option<Node>,
     pub endpoint_url: Option<Node>,
+    /// Ids of instances that are to be made anew.
+    pub replace: Option<Node>,
+    /// Only some of the resources, with all they need, are made or changed; what else is there stays as it is.
+    pub partial: bool,
     /// In the order written.
     pub resources: Vec<Resource>,
-    /// Positions in `resources`, each after those it needs; otherwise as written.
+    /// Positions in `resources` of those that are worked on, each after those it needs; otherwise as written.
     pub order: Vec<usize>,
 }
 
@@ -41,8 +45,17 @@ pub struct Resource {
     pub needs: Vec<(usize, Span)>,
 }
 
-const KEYS: &[&str] =
-    &["name", "region", "aws_region", "profile", "aws_profile", "endpoint_url", "resources"];
+const KEYS: &[&str] = &[
+    "name",
+    "region",
+    "aws_region",
+    "profile",
+    "aws_profile",
+    "endpoint_url",
+    "replace",
+    "only",
+    "resources",
+];
 
 /// The declaration as the task of an infrastructure play carries it.
 #[must_use]
@@ -71,9 +84,9 @@ pub fn read(node: &Node, templates: &Templates, out: &mut Diagnostics) -> Option
                 let finding = Diagnostic::error("unknown-key", message, entry.key.span);
                 out.push(match nearest(key, KEYS.iter().copied()) {
                     Some(near) => finding.label(format!("did you mean `{near}`?")),
-                    None => {
-                        finding.help("it has `name`, `region`, `profile`, `endpoint_url` and `resources`")
-                    }
+                    None => finding.help(
+                        "it has `name`, `region`, `profile`, `endpoint_url`, `replace`, `only` and `resources`",
+                    ),
                 });
             }
         }
@@ -96,7 +109,11 @@ pub fn read(node: &Node, templates: &Templates, out: &mut Diagnostics) -> Option
     let mut resources: Vec<Resource> =
         resources.entries.iter().filter_map(|e| resource(&e.key, &e.value, out)).collect();
     edges(&mut resources, templates, out);
-    let order = order(&resources, out)?;
+    let mut order = order(&resources, out)?;
+    let wanted = map.get("only").filter(|n| !n.is_null()).map(|node| only(node, &resources, out));
+    if let Some(wanted) = &wanted {
+        order.retain(|at| wanted.contains(at));
+    }
     let any = |names: [&str; 2]| names.iter().find_map(|n| map.get(n)).cloned();
     Some(Declared {
         span: node.span,
@@ -104,6 +121,8 @@ pub fn read(node: &Node, templates: &Templates, out: &mut Diagnostics) -> Option
         region: any(["region", "aws_region"]),
         profile: any(["profile", "aws_profile"]),
         endpoint_url: map.get("endpoint_url").cloned(),
+        replace: map.get("replace").cloned(),
+        partial: wanted.is_some(),
         resources,
         order,
     })
@@ -222,27 +241,62 @@ fn texts<'n>(node: &'n Node, visit: &mut dyn FnMut(&'n str, Span)) {
     }
 }
 
+fn items(node: &Node) -> Vec<&Node> {
+    match &node.value {
+        Yaml::Seq(items) => items.iter().collect(),
+        _ => vec![node],
+    }
+}
+
+fn unknown<'n>(name: &str, at: Span, names: impl Iterator<Item = &'n str>, help: &str) -> Diagnostic {
+    let finding = Diagnostic::error("unknown-resource", format!("no resource `{name}`"), at);
+    match nearest(name, names) {
+        Some(near) => finding.label(format!("did you mean `{near}`?")),
+        None => finding.help(help),
+    }
+}
+
+/// The resources named, and all that they need.
+fn only(node: &Node, resources: &[Resource], out: &mut Diagnostics) -> BTreeSet<usize> {
+    let mut open = Vec::new();
+    for one in items(node) {
+        let name = one.scalar_text().unwrap_or_default();
+        match resources.iter().position(|r| r.name.value == name) {
+            Some(at) => open.push(at),
+            None => out.push(unknown(
+                &name,
+                one.span,
+                resources.iter().map(|r| &*r.name.value),
+                "`only` lists names of resources of this infrastructure",
+            )),
+        }
+    }
+    let mut all = BTreeSet::new();
+    while let Some(at) = open.pop() {
+        if all.insert(at) {
+            open.extend(resources[at].needs.iter().map(|(need, _)| *need));
+        }
+    }
+    all
+}
+
 fn edges(resources: &mut [Resource], templates: &Templates, out: &mut Diagnostics) {
     let places: HashMap<String, usize> =
         resources.iter().enumerate().map(|(at, r)| (r.name.value.clone(), at)).collect();
+    let instances: Vec<usize> =
+        (0..resources.len()).filter(|at| resources[*at].kind == Kind::Instance).collect();
     for resource in resources.iter_mut() {
         let mut needs: Vec<(usize, Span)> = Vec::new();
-        let after = resource.after.iter().flat_map(|n| match &n.value {
-            Yaml::Seq(items) => items.iter().collect(),
-            _ => vec![n],
-        });
-        for node in after {
+        for node in resource.after.iter().flat_map(items) {
             let name = node.scalar_text().unwrap_or_default();
             match places.get(&name) {
                 Some(at) => needs.push((*at, node.span)),
-                None => {
-                    let finding =
-                        Diagnostic::error("unknown-resource", format!("no resource `{name}`"), node.span);
-                    out.push(match nearest(&name, places.keys().map(String::as_str)) {
-                        Some(near) => finding.label(format!("did you mean `{near}`?")),
-                        None => finding.help("`needs` lists names of resources of this infrastructure"),
-                    });
-                }
+                None => out.push(unknown(
+                    &name,
+                    node.span,
+                    places.keys().map(String::as_str),
+                    "`needs` lists names of resources of this infrastructure",
+                )),
             }
         }
         if let Some((text, span)) = resource.when.as_ref().and_then(|w| Some((w.scalar_text()?, w.span))) {
@@ -257,6 +311,10 @@ fn edges(resources: &mut [Resource], templates: &Templates, out: &mut Diagnostic
                 }
                 Err(error) => out.push(Diagnostic::error("bad-template", error.to_string(), span)),
             }
+        }
+        // Members by tag: any instance may be one.
+        if let Some((tags, _)) = resource.options.iter().find(|(name, _)| name.value == "instance_tags") {
+            needs.extend(instances.iter().map(|at| (*at, tags.span)));
         }
         for (_, value) in &resource.options {
             texts(value, &mut |text, span| match templates.check_text(text) {

@@ -113,6 +113,7 @@ pub fn class_of(code: &str, message: &str, status: u16) -> Class {
         | "DuplicateLoadBalancerName"
         | "EntityAlreadyExists"
         | "DuplicateListener"
+        | "DuplicatePolicyName"
         | "IdempotentParameterMismatch"
         | "IdempotentInstanceTerminated"
         | "BucketAlreadyOwnedByYou" => Class::Exists,

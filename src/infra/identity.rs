@@ -16,11 +16,14 @@ pub const INDEX: &str = "dcos-play:index";
 /// The tag of a bucket that is emptied before it is deleted.
 pub const FORCE: &str = "dcos-play:force";
 
+/// The tag by which a task finds what it made when the reply is lost; it goes once the object is known.
+pub const TASK: &str = "dcos-play:task";
+
 /// Tags by key.
 pub type Tags = BTreeMap<String, String>;
 
 /// What makes an object the one that was declared.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
     pub owner: String,
     pub resource: String,
@@ -28,6 +31,12 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// True for what no infrastructure play made.
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        self.owner.is_empty()
+    }
+
     /// Reads it from an object's tags; `None` when the object isn't ours or its tags were damaged.
     #[must_use]
     pub fn of_tags(tags: &Tags) -> Option<Self> {

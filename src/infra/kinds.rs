@@ -34,7 +34,7 @@ pub enum Change {
     AtCreation,
 }
 
-const COLLECTIONS: &[&str] = &["amazon.aws", "community.aws"];
+pub(super) const COLLECTIONS: &[&str] = &["amazon.aws", "community.aws"];
 
 const fn spec(name: &'static str, options: &'static [&'static [Opt]]) -> Spec {
     Spec { options, collections: COLLECTIONS, ..Spec::new(name) }
@@ -42,14 +42,14 @@ const fn spec(name: &'static str, options: &'static [&'static [Opt]]) -> Spec {
 
 static TAGS: &[Opt] = &[Opt::dict("tags").aliases(&["resource_tags"]), Opt::bool("purge_tags")];
 
-static VPC: &[Opt] = &[
-    Opt::str("name"),
-    Opt::str("cidr_block").required(),
+static VPC: &[Opt] = &[Opt::str("name"), Opt::str("cidr_block").required()];
+/// What a network has besides its name and its place.
+pub(super) static VPC_MORE: &[Opt] = &[
     Opt::str("tenancy").choices(&["default", "dedicated"]),
     Opt::bool("dns_support"),
     Opt::bool("dns_hostnames"),
 ];
-static SUBNET: &[Opt] = &[
+pub(super) static SUBNET: &[Opt] = &[
     Opt::str("vpc_id").required(),
     Opt::str("cidr").required(),
     Opt::str("az").aliases(&["availability_zone"]),
@@ -63,17 +63,16 @@ static NAT: &[Opt] = &[
     // Without one the gateway gets an address of its own, which goes with it.
     Opt::str("allocation_id"),
 ];
-static ROUTES: &[Opt] = &[
+pub(super) static ROUTES: &[Opt] = &[
     Opt::str("vpc_id").required(),
     Opt::raw_list("routes"),
     Opt::list("subnets"),
     Opt::bool("purge_routes"),
     Opt::bool("purge_subnets"),
 ];
-static GROUP: &[Opt] = &[
-    Opt::str("name"),
-    Opt::str("description").required(),
-    Opt::str("vpc_id").required(),
+static GROUP: &[Opt] = &[Opt::str("name"), Opt::str("description").required(), Opt::str("vpc_id").required()];
+/// What a group is for.
+pub(super) static GROUP_MORE: &[Opt] = &[
     Opt::raw_list("rules"),
     Opt::raw_list("rules_egress").aliases(&["egress_rules"]),
     Opt::bool("purge_rules"),
@@ -86,13 +85,16 @@ static INSTANCE: &[Opt] = &[
     Opt::str("image_id").aliases(&["image"]).required(),
     Opt::str("instance_type").required(),
     Opt::str("vpc_subnet_id").aliases(&["subnet_id"]).required(),
+    Opt::list("private_ip_addresses"),
+];
+/// What an instance has besides its image, its type and its place.
+pub(super) static INSTANCE_MORE: &[Opt] = &[
     Opt::list("security_groups").aliases(&["security_group"]),
     Opt::str("key_name"),
     Opt::raw_list("volumes"),
     Opt::str("user_data"),
     Opt::str("iam_instance_profile").aliases(&["instance_role"]),
     Opt::bool("assign_public_ip"),
-    Opt::list("private_ip_addresses"),
     Opt::bool("source_dest_check"),
     Opt::bool("termination_protection"),
     Opt::bool("ebs_optimized"),
@@ -101,6 +103,11 @@ static ELB: &[Opt] = &[
     Opt::str("name"),
     Opt::raw_list("listeners").required(),
     Opt::list("subnets").required(),
+    // Ours: the members are the instances of this infrastructure with all these tags.
+    Opt::dict("instance_tags"),
+];
+/// What a load balancer has besides its place and its listeners.
+pub(super) static ELB_MORE: &[Opt] = &[
     Opt::list("security_group_ids"),
     Opt::str("scheme").choices(&["internal", "internet-facing"]),
     Opt::dict("health_check"),
@@ -110,6 +117,7 @@ static ELB: &[Opt] = &[
     Opt::int("connection_draining_timeout"),
     Opt::int("idle_timeout"),
     Opt::dict("access_logs"),
+    Opt::dict("stickiness"),
 ];
 
 static BUCKET: &[Opt] = &[Opt::str("name"), Opt::bool("versioning"), Opt::raw("policy"), Opt::bool("force")];
@@ -123,16 +131,16 @@ static ROLE: &[Opt] = &[
 ];
 
 static SPECS: &[(Kind, &[&str], Spec)] = &[
-    (Kind::Vpc, &[], spec("ec2_vpc_net", &[VPC, TAGS])),
+    (Kind::Vpc, &[], spec("ec2_vpc_net", &[VPC, VPC_MORE, TAGS])),
     (Kind::Subnet, &[], spec("ec2_vpc_subnet", &[SUBNET, TAGS])),
     (Kind::InternetGateway, &[], spec("ec2_vpc_igw", &[IGW, TAGS])),
     (Kind::Address, &[], spec("ec2_eip", &[ADDRESS, TAGS])),
     (Kind::NatGateway, &[], spec("ec2_vpc_nat_gateway", &[NAT, TAGS])),
     (Kind::RouteTable, &[], spec("ec2_vpc_route_table", &[ROUTES, TAGS])),
-    (Kind::SecurityGroup, &["ec2_group"], spec("ec2_security_group", &[GROUP, TAGS])),
+    (Kind::SecurityGroup, &["ec2_group"], spec("ec2_security_group", &[GROUP, GROUP_MORE, TAGS])),
     (Kind::Key, &[], spec("ec2_key", &[KEY, TAGS])),
-    (Kind::Instance, &[], spec("ec2_instance", &[INSTANCE, TAGS])),
-    (Kind::ClassicElb, &["ec2_elb_lb"], spec("elb_classic_lb", &[ELB, TAGS])),
+    (Kind::Instance, &[], spec("ec2_instance", &[INSTANCE, INSTANCE_MORE, TAGS])),
+    (Kind::ClassicElb, &["ec2_elb_lb"], spec("elb_classic_lb", &[ELB, ELB_MORE, TAGS])),
     (Kind::Bucket, &[], spec("s3_bucket", &[BUCKET, TAGS])),
     (Kind::Role, &[], spec("iam_role", &[ROLE, TAGS])),
 ];

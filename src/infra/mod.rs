@@ -14,6 +14,7 @@ pub mod identity;
 pub mod kinds;
 pub mod plan;
 pub mod site;
+pub mod tasks;
 #[cfg(test)]
 mod tests;
 

@@ -16,7 +16,7 @@ use super::differ::{After, Difference, Wanted, all_new, differences};
 use super::fault::CloudFault;
 use super::identity::{FORCE, Identity, Tags};
 use super::kinds::Kind;
-use crate::source::Span;
+use crate::source::{Node, Span};
 use crate::template::{self, ErrorKind, Scope, SearchPath, TemplateError, Templates, Value, Var};
 
 /// What is to be done with one object.
@@ -122,6 +122,9 @@ pub struct Planner<'a> {
     pub scope: Arc<dyn Scope>,
     /// Objects that are made anew because the user says so, as a plan names them: `masters[1]`.
     pub replace: &'a [String],
+    /// Ids of objects that are made anew because the play says so. Those that are gone already are no matter: a run that
+    /// was stopped after it deleted one goes on.
+    pub leaving: &'a [String],
 }
 
 impl Planner<'_> {
@@ -140,6 +143,10 @@ impl Planner<'_> {
             }
             plan.items.extend(items);
         }
+        if self.declared.partial {
+            self.check_declared()?;
+            return Ok(plan);
+        }
         self.check_named(&plan)?;
         let kept: BTreeSet<Identity> = plan.items.iter().map(|i| i.identity.clone()).collect();
         let mut gone: Vec<&Found> =
@@ -151,9 +158,25 @@ impl Planner<'_> {
 
     /// Whether the user wants this object made anew.
     #[must_use]
-    pub fn is_named(&self, identity: &Identity) -> bool {
+    pub fn is_named(&self, identity: &Identity, found: Option<&Found>) -> bool {
+        if found.is_some_and(|f| self.leaving.contains(&f.id)) {
+            return true;
+        }
         let numbered = format!("{}[{}]", identity.resource, identity.index);
         self.replace.iter().any(|name| *name == identity.to_string() || *name == numbered)
+    }
+
+    /// Whether there still is a resource of that name, of however many instances.
+    #[must_use]
+    pub fn declares(&self, identity: &Identity, plan: &Plan) -> bool {
+        let known = self.results(plan);
+        let applies = |when: &Node| self.templates.condition(when, &self.scope(&known)).unwrap_or(true);
+        let mut resources = self.declared.resources.iter();
+        resources.any(|r| {
+            r.name.value == identity.resource
+                && r.kind == Kind::Instance
+                && r.when.as_ref().is_none_or(applies)
+        })
     }
 
     /// Every name to replace must be one of the plan's.
@@ -167,6 +190,19 @@ impl Planner<'_> {
         let Some(missing) = self.replace.iter().find(|name| !there(name)) else { return Ok(()) };
         let names: Vec<String> = plan.items.iter().map(|i| i.identity.to_string()).collect();
         let near = crate::source::nearest(missing, names.iter().map(String::as_str));
+        let near = near.map(|n| format!(", did you mean `{n}`?")).unwrap_or_default();
+        let text = format!("nothing to replace has that name{near}");
+        Err(PlanFault::Argument { resource: missing.clone(), text, at: self.declared.span })
+    }
+
+    /// Of a part of an infrastructure: every name to replace must at least be of a resource.
+    fn check_declared(&self) -> Result<(), PlanFault> {
+        let names = || self.declared.resources.iter().map(|r| r.name.value.as_str());
+        let stem = |name: &String| name.split('[').next().unwrap_or_default().to_owned();
+        let Some(missing) = self.replace.iter().find(|n| !names().any(|d| d == stem(n))) else {
+            return Ok(());
+        };
+        let near = crate::source::nearest(missing, names());
         let near = near.map(|n| format!(", did you mean `{n}`?")).unwrap_or_default();
         let text = format!("nothing to replace has that name{near}");
         Err(PlanFault::Argument { resource: missing.clone(), text, at: self.declared.span })
@@ -239,7 +275,7 @@ impl Planner<'_> {
             Some(found) => {
                 let all = differences(resource.kind, found, &wanted);
                 let act = match () {
-                    () if self.is_named(&identity) => Act::Replace,
+                    () if self.is_named(&identity, Some(found)) => Act::Replace,
                     () if all.is_empty() => Act::Keep,
                     () if all.iter().any(|d| d.replaces) => Act::Replace,
                     () => Act::Update,
@@ -367,7 +403,42 @@ impl Planner<'_> {
                 .collect::<Tags>();
         }
         wanted.known = coerced;
+        self.members(resource, known, &mut wanted)?;
         Ok(wanted)
+    }
+
+    /// `instance_tags` of a load balancer becomes `instance_ids`, once every instance of this infrastructure is known.
+    fn members(&self, resource: &Resource, known: &Known, wanted: &mut Wanted) -> Result<(), PlanFault> {
+        let (given, named) = ("instance_tags", "instance_ids");
+        let tags = match wanted.known.remove(given) {
+            Some(Json::Object(tags)) => tags,
+            _ if wanted.unknown.remove(given) => {
+                wanted.unknown.insert(named.to_owned());
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        if wanted.known.contains_key(named) || wanted.unknown.contains(named) {
+            return Err(self.argument(resource, format!("`{given}` and `{named}` exclude each other")));
+        }
+        let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+        // Nothing but the name of a tag: any value will do.
+        let is = |there: Option<&Json>, value: &Json| {
+            there.is_some_and(|there| value.is_null() || text(there) == text(value))
+        };
+        let mut ids = Vec::new();
+        let all = self.declared.resources.iter().enumerate().filter(|(_, r)| r.kind == Kind::Instance);
+        for (at, _) in all {
+            let Some(result) = known.get(&at) else {
+                wanted.unknown.insert(named.to_owned());
+                return Ok(());
+            };
+            let instances = result.get("instances").and_then(Json::as_array).into_iter().flatten();
+            let fits = instances.filter(|one| tags.iter().all(|(k, v)| is(one["tags"].get(k), v)));
+            ids.extend(fits.filter_map(|one| one.get("instance_id").cloned()));
+        }
+        wanted.known.insert(named.to_owned(), ids.into());
+        Ok(())
     }
 
     /// What a resource gives to templates, once all its objects are there and stay.

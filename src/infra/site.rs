@@ -19,6 +19,8 @@ pub struct Site {
     pub region: Option<String>,
     pub profile: Option<String>,
     pub endpoint_url: Option<String>,
+    /// Ids of instances that are to be made anew.
+    pub leaving: Vec<String>,
 }
 
 /// Why there is no cloud to work on.
@@ -46,6 +48,10 @@ impl Site {
             Ok(Some(template::to_text(&value)?).filter(|t| !t.trim().is_empty()))
         };
         let optional = |node: &Option<Node>| node.as_ref().map_or(Ok(None), text);
+        let leaving = match &declared.replace {
+            None => Vec::new(),
+            Some(node) => ids(&template::to_json(&templates.node(node, scope)?)?, node.span)?,
+        };
         let owner = text(&declared.name)?.unwrap_or_default();
         check_owner(&owner, declared.name.span)?;
         Ok(Self {
@@ -53,6 +59,7 @@ impl Site {
             region: optional(&declared.region)?,
             profile: optional(&declared.profile)?,
             endpoint_url: optional(&declared.endpoint_url)?,
+            leaving,
         })
     }
 
@@ -82,6 +89,19 @@ impl Site {
     pub async fn open(&self) -> Result<Box<dyn Cloud>, NoCloud> {
         Err(NoCloud::NotBuilt)
     }
+}
+
+/// Ids of instances as a list. A name would be made anew by every run, so it is refused.
+fn ids(value: &serde_json::Value, at: Span) -> Result<Vec<String>, PlanFault> {
+    let fault = |text: String| PlanFault::Argument { resource: "infrastructure".to_owned(), text, at };
+    let Some(items) = value.as_array() else {
+        return Err(fault(format!("`replace` must be a list of ids of instances, not `{value}`")));
+    };
+    let id = |item: &serde_json::Value| match item.as_str() {
+        Some(text) if text.starts_with("i-") => Ok(text.to_owned()),
+        _ => Err(fault(format!("`replace` takes ids of instances such as `i-0a1b2c`, not `{item}`"))),
+    };
+    items.iter().map(id).collect()
 }
 
 /// Names stand in tags, in paths of IAM and at the beginning of other names.

@@ -14,6 +14,7 @@ use super::fault::{Class, CloudFault};
 use super::identity::{Identity, Tags};
 use super::kinds::Kind;
 use super::plan::{Act, Plan, PlanFault, Planner};
+use super::site::Site;
 use crate::source::{Diagnostics, Sources};
 use crate::template::{self, Scope, SearchPath, Templates, Value, Var};
 
@@ -68,6 +69,9 @@ impl Cloud for Fake {
         if kind == Kind::Vpc {
             options.entry("dns_support").or_insert(true.into());
         }
+        if kind == Kind::Instance {
+            options.insert("wait".to_owned(), true.into());
+        }
         Ok(options)
     }
 
@@ -87,8 +91,15 @@ impl Cloud for Fake {
             let id = format!("{}-{}", kind.name(), world.made);
             let mut state = wanted.clone();
             // Not all can be set in the create call.
-            state.retain(|option, _| !matches!(option.as_str(), "dns_support" | "rules" | "count"));
-            let result = Options::from_iter([("id".to_owned(), id.clone().into())]);
+            state.retain(|option, _| !matches!(option.as_str(), "dns_support" | "rules" | "count" | "wait"));
+            let serde_json::Value::Object(result) = serde_json::json!({
+                "id": id,
+                "instance_id": id,
+                "map_public_ip_on_launch": wanted.get("map_public").is_some_and(|v| v == true),
+                "tags": tags,
+            }) else {
+                unreachable!()
+            };
             let found = Found { kind, id, identity: identity.clone(), tags: tags.clone(), state, result };
             world.objects.push(found.clone());
             lost(&mut world, format!("create {identity}")).map(|()| found)
@@ -182,7 +193,8 @@ fn good(text: &str) -> Declared {
 }
 
 fn planner<'a>(declared: &'a Declared, cloud: &'a Fake, templates: &'a Templates) -> Planner<'a> {
-    Planner { declared, owner: "prod", cloud, templates, scope: Arc::new(Vars::default()), replace: &[] }
+    let scope = Arc::new(Vars::default());
+    Planner { declared, owner: "prod", cloud, templates, scope, replace: &[], leaving: &[] }
 }
 
 fn run(text: &str, cloud: &Fake, allow_replace: bool) -> Outcome {
@@ -357,7 +369,7 @@ fn destroy_takes_all_that_is_ours_and_nothing_else() {
     foreign.id = "vpc-foreign".into();
     foreign.identity.owner = "other".into();
     cloud.world.lock().unwrap().objects.push(foreign);
-    let (outcome, left) = block(destroy(&cloud, "prod", &|_| false, &Unwatched)).unwrap();
+    let (outcome, left) = block(destroy(&cloud, "prod", &|_| false, &[], &Unwatched)).unwrap();
     assert!(outcome.faults.is_empty() && left.is_empty(), "{:?}", outcome.faults);
     assert_eq!(cloud.world.lock().unwrap().objects.len(), 1);
 }
@@ -382,7 +394,7 @@ resources:
 ";
     assert!(run(text, &cloud, false).faults.is_empty());
     cloud.calls();
-    let (outcome, left) = block(destroy(&cloud, "prod", &|_| false, &Unwatched)).unwrap();
+    let (outcome, left) = block(destroy(&cloud, "prod", &|_| false, &[], &Unwatched)).unwrap();
     assert!(outcome.faults.is_empty() && left.is_empty(), "{:?}", outcome.faults);
     assert_eq!(cloud.calls(), ["delete inner", "delete door"]);
 }
@@ -408,4 +420,111 @@ resources:
     let outcome = run(&without, &cloud, false);
     assert!(outcome.faults.is_empty(), "{:?}", outcome.faults);
     assert!(plan(&without, &cloud).is_empty());
+}
+
+#[test]
+fn an_instance_named_by_its_id_is_made_anew_once() {
+    let cloud = Fake::default();
+    run(NET, &cloud, false);
+    let id = |cloud: &Fake| {
+        let world = cloud.world.lock().unwrap();
+        let web = world.objects.iter().find(|f| f.identity.to_string() == "web[1]").unwrap();
+        (web.kind, web.id.clone())
+    };
+    let (kind, old) = id(&cloud);
+    assert_eq!(kind, Kind::Instance);
+    cloud.calls();
+    let leaving = [old.clone()];
+    let (declared, templates) = (good(NET), templates());
+    let planner = Planner { leaving: &leaving, ..planner(&declared, &cloud, &templates) };
+    let outcome = block(apply(&planner, Leave::Keep, &Unwatched));
+    assert!(outcome.faults.is_empty(), "{:?}", outcome.faults);
+    assert_eq!(cloud.calls()[..2], ["delete web[1]", "create web[1]"]);
+    let (_, new) = id(&cloud);
+    assert_ne!(new, old);
+    // Again, as after a run that was stopped: the one that had to go is gone.
+    let outcome = block(apply(&planner, Leave::Keep, &Unwatched));
+    assert!(outcome.faults.is_empty(), "{:?}", outcome.faults);
+    assert_eq!((cloud.calls(), id(&cloud).1), (Vec::new(), new));
+}
+
+#[test]
+fn what_is_made_anew_by_the_play_is_named_by_ids_alone() {
+    for (text, told) in [
+        ("web", "`replace` must be a list of ids of instances, not `\"web\"`"),
+        ("[web]", "`replace` takes ids of instances such as `i-0a1b2c`, not `\"web\"`"),
+        ("[3]", "`replace` takes ids of instances such as `i-0a1b2c`, not `3`"),
+    ] {
+        let declared = good(&NET.replacen("name: prod", &format!("name: prod\nreplace: {text}"), 1));
+        let scope: Arc<dyn Scope> = Arc::new(Vars::default());
+        let fault = Site::of(&declared, &templates(), &scope).unwrap_err();
+        assert_eq!(fault.to_string(), format!("`infrastructure`: {told}"));
+    }
+    let declared = good(&NET.replacen("name: prod", "name: prod\nreplace: [i-1, i-2]", 1));
+    let scope: Arc<dyn Scope> = Arc::new(Vars::default());
+    assert_eq!(Site::of(&declared, &templates(), &scope).unwrap().leaving, ["i-1", "i-2"]);
+}
+
+const PART: &str = "name: prod
+only: [web]
+resources:
+  spare: {ec2_vpc_igw: {vpc_id: '{{ vpc.id }}'}}
+  web: {ec2_instance: {image_id: ami-1, instance_type: m5.large, subnet_id: '{{ public.id }}', tags: {role: web}}}
+  public: {ec2_vpc_subnet: {vpc_id: '{{ vpc.id }}', cidr: 10.0.0.0/24}}
+  vpc: {ec2_vpc_net: {cidr_block: 10.0.0.0/16}}
+  lb: {elb_classic_lb: {subnets: ['{{ public.id }}'], instance_tags: {role: web}, listeners: [{protocol: tcp, load_balancer_port: 80, instance_port: 80}]}}
+";
+
+#[test]
+fn a_part_makes_what_it_names_with_what_that_needs_and_takes_nothing_away() {
+    let cloud = Fake::default();
+    let old = "name: prod\nresources:\n  gone: {ec2_vpc_net: {cidr_block: 10.1.0.0/16}}\n";
+    run(old, &cloud, false);
+    cloud.calls();
+    let outcome = run(PART, &cloud, false);
+    assert!(outcome.faults.is_empty() && outcome.left_out.is_empty(), "{:?}", outcome.faults);
+    // Nobody waits until an instance runs that is reached from inside alone: whoever works on it does.
+    assert_eq!(cloud.calls(), ["create vpc", "update vpc dns_support", "create public", "create web"]);
+    // The whole goes on from there, and what nobody declares goes then.
+    let whole = PART.replace("only: [web]\n", "");
+    run(&whole, &cloud, false);
+    assert_eq!(cloud.calls(), ["delete gone", "create spare", "update web wait", "create lb"]);
+    assert!(plan(&whole, &cloud).is_empty());
+}
+
+#[test]
+fn a_part_waits_for_an_instance_that_gets_a_public_address() {
+    let cloud = Fake::default();
+    run(&PART.replace("cidr: 10.0.0.0/24}", "cidr: 10.0.0.0/24, map_public: true}"), &cloud, false);
+    assert_eq!(cloud.calls().last().unwrap(), "update web wait");
+}
+
+#[test]
+fn a_part_of_a_name_that_no_resource_has_is_an_error() {
+    let (_, out) = read(&PART.replace("only: [web]", "only: [wbe]"));
+    assert_eq!(out.list[0].message, "no resource `wbe`");
+    assert!(out.list[0].labels.iter().any(|l| l.text == "did you mean `web`?"), "{:?}", out.list[0]);
+}
+
+#[test]
+fn members_by_tag_are_the_instances_that_carry_it() {
+    let cloud = Fake::default();
+    let other = "  db: {ec2_instance: {count: 2, image_id: ami-1, instance_type: m5.large, subnet_id: '{{ public.id }}', tags: {role: db}}}\n";
+    let whole = format!("{}{other}", PART.replace("only: [web]\n", ""));
+    let shown = plan(&whole, &cloud).show();
+    assert!(shown.contains("    instance_ids: (known when applied)\n"), "{shown}");
+    let outcome = run(&whole, &cloud, false);
+    assert!(outcome.faults.is_empty(), "{:?}", outcome.faults);
+    let members = |cloud: &Fake| {
+        let world = cloud.world.lock().unwrap();
+        let lb = world.objects.iter().find(|f| f.kind == Kind::ClassicElb).unwrap();
+        lb.state["instance_ids"].as_array().unwrap().len()
+    };
+    assert_eq!(members(&cloud), 1);
+    // More of them join; nothing but the tag decides.
+    let more = whole.replace("ec2_instance: {image_id: ami-1", "ec2_instance: {count: 3, image_id: ami-1");
+    run(&more, &cloud, false);
+    assert_eq!(members(&cloud), 3);
+    let both = whole.replace("instance_tags:", "instance_ids: [i-1], instance_tags:");
+    assert!(run(&both, &cloud, false).faults[0].to_string().contains("exclude each other"));
 }

@@ -10,6 +10,19 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// The key that marks results which check mode cannot predict: `true` when nothing of the result is known, else the names that
+/// are not. Nobody's module answers with it.
+pub const UNKNOWN: &str = "_dcos_play_unknown";
+
+/// What a result has under a name. Results have a handful of names, and comparing those is faster than hashing one.
+#[must_use]
+pub(crate) fn look<'r>(result: &'r Map<String, Value>, name: &str) -> Option<&'r Value> {
+    if result.len() > 12 {
+        return result.get(name);
+    }
+    result.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+}
+
 /// Numbers a step within a run.
 pub type StepId = u64;
 /// Position of a play in the playbook, imported playbooks expanded.
@@ -83,10 +96,10 @@ pub enum EventKind {
         play: PlayId,
         host: Arc<str>,
         path: Arc<str>,
-        name: String,
-        role: Option<String>,
+        name: Arc<str>,
+        role: Option<Arc<str>>,
         action: Arc<str>,
-        place: Place,
+        place: Arc<Place>,
         /// The host that does it for this one; not told when the items of a loop go to different ones.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         delegate: Option<Arc<str>>,
@@ -127,13 +140,13 @@ pub enum EventKind {
         outcome: Outcome,
         took_ms: u64,
         /// Ansible's result, masked; empty with `no_log`.
-        result: Map<String, Value>,
+        result: Arc<Map<String, Value>>,
         /// The part of the task that failed, when it can be told, with the include chain outermost first.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failure: Option<Box<Failure>>,
         /// Hash of what decided what the step did; a resumed run takes the result over only if its own is the same.
         #[serde(default)]
-        fingerprint: String,
+        fingerprint: Arc<str>,
         /// False when the result above is not the whole truth (`no_log`, masked secrets).
         #[serde(default)]
         kept: bool,
@@ -167,6 +180,9 @@ pub enum EventKind {
         what: String,
         next: Option<String>,
         place: Place,
+        /// What the host did of the step may be more than is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        open: Option<OpenEnd>,
     },
     HostRebooted {
         host: Arc<str>,
@@ -187,6 +203,16 @@ pub enum EventKind {
         took_ms: u64,
         exit: u8,
     },
+}
+
+/// A step whose end is not known, because its host could not be asked any more; a resumed run asks again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OpenEnd {
+    /// This run sent the step.
+    ThisRun,
+    /// The run that this one resumes did, and nothing was sent since.
+    EarlierRun,
 }
 
 /// What is shown of a failed step besides its result.
@@ -261,6 +287,8 @@ pub enum CancelReason {
     FirstInterrupt,
     /// Second Ctrl-C: running steps are ended.
     SecondInterrupt,
+    /// Third Ctrl-C: the run leaves its hosts as they are.
+    ThirdInterrupt,
     /// The journal cannot be written.
     JournalFailed,
 }
@@ -275,7 +303,15 @@ pub struct HostTotals {
     pub skipped: u32,
     pub rescued: u32,
     pub ignored: u32,
+    /// Check mode: steps of which something cannot be known before a real run.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub unknown: u32,
     pub busy_ms: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// The counters of all hosts, in inventory order.
@@ -285,9 +321,17 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Counts a step of which check mode cannot know everything.
+    pub fn count_unknown(&mut self, host: &Arc<str>) {
+        self.hosts.entry(Arc::clone(host)).or_default().unknown += 1;
+    }
+
     /// Counts a finished step the way Ansible's recap does.
     pub fn count(&mut self, host: &Arc<str>, outcome: Outcome, changed: bool, took_ms: u64) {
-        let row = self.hosts.entry(Arc::clone(host)).or_default();
+        let row = match self.hosts.get_mut(host) {
+            Some(row) => row,
+            None => self.hosts.entry(Arc::clone(host)).or_default(),
+        };
         row.busy_ms += took_ms;
         match outcome {
             Outcome::Ok => row.ok += 1,

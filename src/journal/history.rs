@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Event, EventKind, Outcome, StepId};
+use super::{Event, EventKind, OpenEnd, Outcome, StepId};
 
 /// What a host's step left behind.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
     /// Ended well, or failed and was taken up by a `rescue`; its result is kept.
-    Done { outcome: Outcome, result: Map<String, Value>, fingerprint: String },
+    Done { outcome: Outcome, result: Arc<Map<String, Value>>, fingerprint: Arc<str> },
     /// Ended well, but its result holds a secret (`no_log`, a masked value): it has to run again, what follows has not.
     NotKept,
     /// Failed, was unreachable or cancelled: the host goes on here.
@@ -53,6 +53,7 @@ impl History {
         let mut history = Self::default();
         let mut run: Arc<str> = Arc::default();
         let mut open: HashMap<StepId, Open> = HashMap::new();
+        let mut unreached: HashMap<StepId, OpenEnd> = HashMap::new();
         let mut failed: HashMap<Arc<str>, (Open, Record)> = HashMap::new();
         for event in events {
             match &event.kind {
@@ -76,12 +77,24 @@ impl History {
                     open.insert(*step, (Arc::clone(host), Arc::clone(path), records.len()));
                     records.push(Record::Interrupted { run: Arc::clone(&run), step: *step });
                 }
+                EventKind::HostUnreachable { step, open: Some(open), .. } => {
+                    unreached.insert(*step, *open);
+                }
                 EventKind::StepFinished { step, outcome, result, fingerprint, kept, adopted, .. } => {
                     let Some(place) = open.remove(step) else { continue };
+                    match unreached.remove(step) {
+                        // As if it had no end.
+                        Some(OpenEnd::ThisRun) => continue,
+                        Some(OpenEnd::EarlierRun) => {
+                            history.forget(&place);
+                            continue;
+                        }
+                        None => {}
+                    }
                     let done = || Record::Done {
                         outcome: *outcome,
-                        result: result.clone(),
-                        fingerprint: fingerprint.clone(),
+                        result: Arc::clone(result),
+                        fingerprint: Arc::clone(fingerprint),
                     };
                     let record = match outcome {
                         Outcome::Ok | Outcome::Changed | Outcome::Skipped | Outcome::FailureIgnored => {
@@ -120,6 +133,13 @@ impl History {
         let records = self.hosts.get_mut(host).and_then(|paths| paths.get_mut(path));
         if let Some(slot) = records.and_then(|records| records.get_mut(*at)) {
             *slot = record;
+        }
+    }
+
+    /// The step was met, but what is known of it is what was known before.
+    fn forget(&mut self, (host, path, at): &Open) {
+        if let Some(records) = self.hosts.get_mut(host).and_then(|paths| paths.get_mut(path)) {
+            records.truncate(*at);
         }
     }
 
@@ -173,8 +193,8 @@ impl History {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Place;
     use super::*;
+    use crate::journal::Place;
 
     fn started(step: StepId, host: &str, path: &str) -> EventKind {
         EventKind::StepStarted {
@@ -182,10 +202,10 @@ mod tests {
             play: 0,
             host: host.into(),
             path: path.into(),
-            name: String::new(),
+            name: "".into(),
             role: None,
             action: "command".into(),
-            place: Place::default(),
+            place: Arc::default(),
             delegate: None,
         }
     }
@@ -198,7 +218,7 @@ mod tests {
             path: path.into(),
             outcome,
             took_ms: 0,
-            result: Map::new(),
+            result: Arc::default(),
             failure: None,
             fingerprint: "f".into(),
             kept,
@@ -210,6 +230,49 @@ mod tests {
         let events: Vec<Event> =
             kinds.into_iter().enumerate().map(|(seq, kind)| Event { seq: seq as u64, at: 0, kind }).collect();
         History::of(&events)
+    }
+
+    /// What a host was sent may be done however the connection ended: no resumed run repeats it without asking, be it the
+    /// first or the third one.
+    #[test]
+    fn a_step_that_was_lost_on_its_way_stays_open_until_somebody_knows() {
+        let began = |run: &str| EventKind::RunStarted {
+            run: run.into(),
+            version: String::new(),
+            command: Vec::new(),
+            playbooks: Vec::new(),
+            mode: crate::journal::RunMode::Apply,
+            pid: 1,
+            resumes: None,
+        };
+        let lost = |open| EventKind::HostUnreachable {
+            step: 7,
+            host: "a".into(),
+            kind: String::new(),
+            what: String::new(),
+            next: None,
+            place: Place::default(),
+            open,
+        };
+        let departed = || {
+            let (host, path, why) = ("a".into(), "t".into(), String::new());
+            EventKind::HostDeparted { play: 0, host, path, nth: 0, why }
+        };
+        let run = |name: &str, open| {
+            let end = finished(7, "a", "t", Outcome::Unreachable, false);
+            history(vec![began(name), departed(), started(7, "a", "t"), lost(open), end])
+        };
+        let open = |history: &History| match history.get("a", "t", 0) {
+            Some(Record::Interrupted { run, step: 7 }) => run.to_string(),
+            other => format!("{other:?}"),
+        };
+        assert!(matches!(run("one", None).get("a", "t", 0), Some(Record::Stopped)), "it was never sent");
+        let first = run("one", Some(OpenEnd::ThisRun));
+        assert_eq!(open(&first), "one");
+        let second = run("two", Some(OpenEnd::EarlierRun)).after(first);
+        assert_eq!(open(&second), "one", "the second only asked");
+        let third = run("three", Some(OpenEnd::ThisRun)).after(second);
+        assert_eq!(open(&third), "three", "the third sent it again");
     }
 
     #[test]

@@ -117,6 +117,23 @@ mod tests {
         names.iter().map(|n| (*n).to_owned()).collect()
     }
 
+    /// A machine that goes down frees all locks; the number in a file that is left may be another process's by then.
+    #[test]
+    fn what_a_controller_left_that_is_gone_is_no_obstacle_though_its_pid_lives() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let left = Claim { run: "gone".into(), pid: std::process::id(), hosts: set(&["h1"]) };
+        for (name, text) in
+            [("gone", serde_json::to_string(&left).expect("JSON")), ("torn", "{\"run\":\"to\0\0".to_owned())]
+        {
+            std::fs::write(folder.path().join(format!("{name}.claim")), text).expect("writes");
+        }
+        let held = HostsLock::claim(folder.path(), "next", set(&["h1"])).expect("io").expect("free");
+        let names: Vec<_> =
+            std::fs::read_dir(folder.path()).expect("lists").map(|e| e.expect("entry").file_name()).collect();
+        assert!(!names.iter().any(|n| *n == *"gone.claim" || *n == *"torn.claim"), "{names:?}");
+        drop(held);
+    }
+
     #[test]
     fn overlapping_hosts_are_refused_until_the_holder_is_gone() {
         let folder = tempfile::tempdir().expect("temp dir");

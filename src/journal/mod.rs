@@ -10,9 +10,10 @@ mod history;
 mod hosts_lock;
 mod writer;
 
+pub(crate) use event::look;
 pub use event::{
-    CancelReason, Event, EventKind, Failure, HostTotals, NotRun, Outcome, Place, PlayId, RunMode, StepId,
-    Totals,
+    CancelReason, Event, EventKind, Failure, HostTotals, NotRun, OpenEnd, Outcome, Place, PlayId, RunMode,
+    StepId, Totals, UNKNOWN,
 };
 pub use folder::{RunFolder, RunId, latest};
 pub use history::{History, Record};

@@ -125,6 +125,7 @@ impl Lab {
         if missing.is_empty() {
             return Ok(());
         }
+        allow_watches(hosts.len(), progress);
         let images = Images::ensure(&self.dirs, progress)?;
         keys::prepare(&self.spec, &self.dirs)?;
         in_parallel(&missing, |host| self.bring_up(host, &images, progress))?;
@@ -502,4 +503,19 @@ fn in_parallel<'a, T: Sync, R: Send>(
         }
     });
     results.into_iter().filter_map(|result| result.into_inner().ok().flatten()).collect()
+}
+
+/// Every systemd watches files with about ten of the kernel's objects, and all hosts share root's 128: beyond a dozen hosts
+/// the next one would end while it boots. The limit is the kernel's until it restarts, as with every program that raises it.
+fn allow_watches(hosts: usize, progress: &dyn Progress) {
+    const LIMIT: &str = "/proc/sys/fs/inotify/max_user_instances";
+    // More than this lab needs: other labs, and who else is root here, take from the same.
+    let wanted = 2048 + 16 * hosts;
+    let is = fs_err::read_to_string(LIMIT).ok().and_then(|text| text.trim().parse::<usize>().ok());
+    let Some(is) = is.filter(|is| *is < wanted) else { return };
+    let note = match fs_err::write(LIMIT, wanted.to_string()) {
+        Ok(()) => format!("fs.inotify.max_user_instances raised from {is} to {wanted}, for {hosts} hosts"),
+        Err(error) => format!("fs.inotify.max_user_instances stays {is}, which may be too little: {error}"),
+    };
+    progress.on_event(&LabEvent::Note(&note));
 }

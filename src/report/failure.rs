@@ -26,8 +26,8 @@ pub(super) fn block(event: &Event, context: &Context, settings: &Settings) -> Op
         } => {
             let failure = failure.as_deref()?;
             let ignored = *outcome == Outcome::FailureIgnored;
-            let started = context.started.get(step);
-            let name = started.map_or_else(|| failure.name.clone(), super::Started::title);
+            let started = context.started(*step);
+            let name = started.map_or_else(|| failure.name.clone(), |s| s.title());
             let at = started.map_or_else(|| host.to_string(), |s| s.at(host));
             head(&mut out, settings, if ignored { "!" } else { "✗" }, &at, &failure.place, &name);
             if ignored {
@@ -53,9 +53,9 @@ pub(super) fn block(event: &Event, context: &Context, settings: &Settings) -> Op
             details(&mut out, result);
             closing_rows(&mut out, host, context, settings);
         }
-        EventKind::HostUnreachable { step, host, kind, what, next, place } => {
-            let started = context.started.get(step);
-            let name = started.map(super::Started::title).unwrap_or_default();
+        EventKind::HostUnreachable { step, host, kind, what, next, place, .. } => {
+            let started = context.started(*step);
+            let name = started.map(|s| s.title()).unwrap_or_default();
             let at = started.map_or_else(|| host.to_string(), |s| s.at(host));
             head(&mut out, settings, "✗", &at, place, &name);
             row(&mut out, "unreachable", &format!("({kind}) {what}"));

@@ -1,24 +1,29 @@
 //! One log a host, written while its commands run.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::words::{clock_ms, outcome, took};
+use super::words::{Took, clock_ms, outcome, took};
 use super::{Context, summary};
 use crate::journal::{Event, EventKind, Outcome, RunFolder};
+use crate::vars::ByName;
 
 /// The logs of a run, and its summary.
 pub struct HostLogs {
     folder: RunFolder,
-    open: HashMap<Arc<str>, Log>,
+    open: HashMap<Arc<str>, Log, ByName>,
     /// Hosts with text that is not in their file yet.
     dirty: Vec<Arc<str>>,
     /// Bytes written since the last flush of all.
     waiting: usize,
     not_run: Vec<String>,
+    /// The time of the last event, and its text.
+    stamp: (i64, String),
 }
 
 /// Hosts whose log stays open; those after them cost no file descriptor, of which a process may have few.
@@ -38,9 +43,18 @@ struct Log {
 }
 
 impl Log {
-    fn write(&mut self, text: &str) -> std::io::Result<()> {
-        self.lines += text.matches('\n').count();
-        self.waiting.push_str(text);
+    fn write(&mut self, text: fmt::Arguments<'_>) -> std::io::Result<()> {
+        // A text takes everything.
+        self.put(|waiting| {
+            let _ = waiting.write_fmt(text);
+        })
+    }
+
+    /// Whole lines, for what is written most: formatting costs more than copying.
+    fn put(&mut self, lines: impl FnOnce(&mut String)) -> std::io::Result<()> {
+        let from = self.waiting.len();
+        lines(&mut self.waiting);
+        self.lines += self.waiting.as_bytes()[from..].iter().filter(|byte| **byte == b'\n').count();
         if self.waiting.len() > WAITING.0 { self.flush() } else { Ok(()) }
     }
 
@@ -62,7 +76,14 @@ impl HostLogs {
     /// Logs go to the run's folder.
     #[must_use]
     pub fn new(folder: RunFolder) -> Self {
-        Self { folder, open: HashMap::new(), dirty: Vec::new(), waiting: 0, not_run: Vec::new() }
+        Self {
+            folder,
+            open: HashMap::default(),
+            dirty: Vec::new(),
+            waiting: 0,
+            not_run: Vec::new(),
+            stamp: (0, String::new()),
+        }
     }
 
     fn log(&mut self, host: &Arc<str>) -> std::io::Result<&mut Log> {
@@ -91,98 +112,120 @@ impl HostLogs {
     }
 
     pub(super) fn on_event(&mut self, event: &Event, context: &mut Context) -> std::io::Result<()> {
-        self.take_in(event, context)?;
+        let (before, mut at) = std::mem::take(&mut self.stamp);
+        clock_ms(event.at, before, &mut at);
+        let taken = self.take_in(event, context, &at);
+        self.stamp = (event.at, at);
+        taken?;
         // An event is some hundred bytes: near enough for a limit.
         self.waiting += 200;
         if self.waiting > WAITING.1 { self.flush() } else { Ok(()) }
     }
 
-    fn take_in(&mut self, event: &Event, context: &mut Context) -> std::io::Result<()> {
-        let at = clock_ms(event.at);
+    fn take_in(&mut self, event: &Event, context: &mut Context, at: &str) -> std::io::Result<()> {
         match &event.kind {
             EventKind::StepStarted { host, name, role, action, place, delegate, .. } => {
-                let title = role.as_ref().map_or_else(|| name.clone(), |r| format!("{r} : {name}"));
                 let log = self.log(host)?;
-                context.log_line.insert(Arc::clone(host), log.lines + 1);
-                let to = delegate.as_ref().map(|d| format!(" -> {d}")).unwrap_or_default();
-                log.write(&format!("{at} TASK {title} [{action}]{to} {place}\n"))?;
+                let line = log.lines + 1;
+                match context.log_line.get_mut(host) {
+                    Some(known) => *known = line,
+                    None => drop(context.log_line.insert(Arc::clone(host), line)),
+                }
+                let (role, colon) = role.as_deref().map_or(("", ""), |role| (role, " : "));
+                let (to, delegate) = delegate.as_deref().map_or(("", ""), |host| (" -> ", host));
+                log.put(|text| {
+                    for part in [at, " TASK ", role, colon, name, " [", action, "]", to, delegate] {
+                        text.push_str(part);
+                    }
+                    let _ = writeln!(text, " {place}");
+                })?;
             }
             EventKind::StepOutput { host, text, .. } => {
                 let log = self.log(host)?;
-                let mut whole = std::mem::take(&mut log.partial);
-                whole.push_str(text);
-                // Only whole lines get a time stamp; the rest waits for its end.
-                let end = whole.rfind('\n').map_or(0, |at| at + 1);
-                log.partial = whole.split_off(end);
-                let mut lines = String::new();
-                for line in whole.lines() {
-                    lines.push_str(&format!("{at}   | {line}\n"));
+                let mut text = Cow::Borrowed(text.as_str());
+                if !log.partial.is_empty() {
+                    text = Cow::Owned(std::mem::take(&mut log.partial) + &text);
                 }
-                log.write(&lines)?;
+                // Only whole lines get a time stamp; the rest waits for its end.
+                let (whole, rest) = text.split_at(text.rfind('\n').map_or(0, |at| at + 1));
+                log.partial = rest.to_owned();
+                for line in whole.lines() {
+                    log.write(format_args!("{at}   | {line}\n"))?;
+                }
             }
             EventKind::StepItem { host, label, outcome: how, result, .. } => {
-                self.log(host)?.write(&format!(
-                    "{at}   {} (item={label}){}\n",
-                    outcome(*how),
-                    brief(result)
-                ))?;
+                let mut said = String::new();
+                brief(result, &mut said);
+                self.log(host)?.write(format_args!("{at}   {} (item={label}){said}\n", outcome(*how)))?;
             }
             EventKind::StepRetry { host, attempt, retries, delay_ms, .. } => {
-                self.log(host)?.write(&format!(
+                self.log(host)?.write(format_args!(
                     "{at}   not yet, attempt {attempt} of {retries}, again in {}\n",
                     took(*delay_ms)
                 ))?;
             }
             EventKind::StepFinished { host, outcome: how, adopted: true, .. } => {
                 self.log(host)?
-                    .write(&format!("{at}   {} taken over from the run before\n", outcome(*how)))?;
+                    .write(format_args!("{at}   {} taken over from the run before\n", outcome(*how)))?;
             }
             EventKind::StepFinished { host, outcome: how, took_ms, result, failure, .. } => {
                 let log = self.log(host)?;
                 if !log.partial.is_empty() {
                     let rest = std::mem::take(&mut log.partial);
-                    log.write(&format!("{at}   | {rest}\n"))?;
+                    log.write(format_args!("{at}   | {rest}\n"))?;
                 }
-                let mut text = format!("{at}   {} after {}\n", outcome(*how), took(*took_ms));
+                log.put(|text| {
+                    for part in [at, "   ", outcome(*how), " after "] {
+                        text.push_str(part);
+                    }
+                    let _ = writeln!(text, "{}", Took(*took_ms));
+                })?;
                 if matches!(how, Outcome::Failed | Outcome::FailureIgnored) {
                     if let Some(failure) = failure {
                         // With `no_log` the task's own lines may hold what must not be seen.
                         let hidden = result.contains_key("censored");
                         for line in failure.excerpt.lines().filter(|_| !hidden) {
-                            text.push_str(&format!("{at}     {line}\n"));
+                            log.write(format_args!("{at}     {line}\n"))?;
                         }
                         for link in &failure.chain {
-                            text.push_str(&format!("{at}   included from {link}\n"));
+                            log.write(format_args!("{at}   included from {link}\n"))?;
                         }
                     }
                     let shown = serde_json::to_string_pretty(result)?;
                     for line in shown.lines() {
-                        text.push_str(&format!("{at}     {line}\n"));
+                        log.write(format_args!("{at}     {line}\n"))?;
                     }
                 } else if *how != Outcome::Skipped {
-                    let said = brief(result);
-                    if !said.is_empty() {
-                        text.push_str(&format!("{at}  {said}\n"));
-                    }
+                    log.put(|text| {
+                        let from = text.len();
+                        text.push_str(at);
+                        text.push_str("  ");
+                        let bare = text.len();
+                        brief(result, text);
+                        match text.len() == bare {
+                            true => text.truncate(from),
+                            false => text.push('\n'),
+                        }
+                    })?;
                 }
-                log.write(&text)?;
             }
             EventKind::HostUnreachable { host, kind, what, next, .. } => {
                 let next = next.as_ref().map(|n| format!("; next: {n}")).unwrap_or_default();
-                self.log(host)?.write(&format!("{at} UNREACHABLE ({kind}) {what}{next}\n"))?;
+                self.log(host)?.write(format_args!("{at} UNREACHABLE ({kind}) {what}{next}\n"))?;
             }
             EventKind::HostRebooted { host, before, after, took_ms } => {
-                self.log(host)?.write(&format!(
+                self.log(host)?.write(format_args!(
                     "{at}   rebooted: back after {}, boot id {before} -> {after}\n",
                     took(*took_ms)
                 ))?;
             }
             EventKind::HostWaiting { host, reason, place, .. } => {
-                self.log(host)?.write(&format!("{at} waits for the other hosts: {reason} at {place}\n"))?;
+                self.log(host)?
+                    .write(format_args!("{at} waits for the other hosts: {reason} at {place}\n"))?;
             }
             EventKind::PlayStarted { name, hosts, place, .. } => {
                 for host in hosts {
-                    self.log(host)?.write(&format!("{at} PLAY {name} {place}\n"))?;
+                    self.log(host)?.write(format_args!("{at} PLAY {name} {place}\n"))?;
                 }
             }
             EventKind::PlayBroken { why, place, .. } => {
@@ -205,16 +248,31 @@ fn open(path: &std::path::Path) -> std::io::Result<std::fs::File> {
     Ok(file.into_parts().0)
 }
 
-/// A result in a few words, on one line.
-fn brief(result: &Map<String, Value>) -> String {
-    let mut parts = Vec::new();
-    for key in ["msg", "dest", "path", "name", "rc", "state"] {
-        if let Some(value) = result.get(key).filter(|v| !v.is_null()) {
-            let text = super::failure::plain(value);
-            if !text.is_empty() {
-                parts.push(format!("{key}={}", super::words::cut(&text.replace('\n', " "), 160)));
-            }
+/// Adds a result in a few words, on one line.
+fn brief(result: &Map<String, Value>, said: &mut String) {
+    const SHOWN: [&str; 6] = ["msg", "dest", "path", "name", "rc", "state"];
+    // In this order, whatever the result's own is.
+    let mut found = [None; SHOWN.len()];
+    for (name, value) in result {
+        if let Some(at) = SHOWN.iter().position(|shown| shown == name) {
+            found[at] = Some(value);
         }
     }
-    if parts.is_empty() { String::new() } else { format!(" {}", parts.join(" ")) }
+    for (key, value) in SHOWN.iter().zip(found) {
+        let Some(value) = value.filter(|v| !v.is_null()) else { continue };
+        let text: Cow<'_, str> = match value {
+            Value::String(text) => text.as_str().into(),
+            other => super::failure::plain(other).into(),
+        };
+        if text.is_empty() {
+            continue;
+        }
+        for part in [" ", key, "="] {
+            said.push_str(part);
+        }
+        match &*text {
+            text if text.len() <= 160 && !text.contains('\n') => said.push_str(text),
+            text => said.push_str(&super::words::cut(&text.replace('\n', " "), 160)),
+        }
+    }
 }

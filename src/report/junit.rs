@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::Started;
 use super::failure::{message, plain};
@@ -34,7 +33,7 @@ pub fn write(path: &Path, events: &[Event]) -> std::io::Result<()> {
 fn render(events: &[Event]) -> String {
     let mut suites: Vec<Suite> = Vec::new();
     let mut plays: HashMap<PlayId, usize> = HashMap::new();
-    let mut started: HashMap<StepId, (PlayId, Started)> = HashMap::new();
+    let mut started: HashMap<StepId, (PlayId, Started<'_>)> = HashMap::new();
     let mut lost: HashMap<StepId, String> = HashMap::new();
     let mut run = "";
     for event in events {
@@ -44,14 +43,10 @@ fn render(events: &[Event]) -> String {
                 plays.insert(*play, suites.len());
                 suites.push(Suite { name: name.clone(), ..Suite::default() });
             }
-            EventKind::StepStarted { step, play, name, role, action, delegate, .. } => {
-                let begun = Started {
-                    name: name.clone(),
-                    role: role.clone(),
-                    action: Arc::clone(action),
-                    delegate: delegate.clone(),
-                };
-                started.insert(*step, (*play, begun));
+            EventKind::StepStarted { step, play, .. } => {
+                if let Some(begun) = Started::of(&event.kind) {
+                    started.insert(*step, (*play, begun));
+                }
             }
             EventKind::HostUnreachable { step, what, .. } => {
                 lost.insert(*step, what.clone());
@@ -150,6 +145,8 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::journal::Place;
 
@@ -169,10 +166,10 @@ mod tests {
                 play: 0,
                 host: "a".into(),
                 path: "0".into(),
-                name: "Look <here>".to_owned(),
-                role: Some("web".to_owned()),
+                name: "Look <here>".into(),
+                role: Some("web".into()),
                 action: "command".into(),
-                place: Place::default(),
+                place: Arc::default(),
                 delegate: None,
             },
             EventKind::StepFinished {
@@ -185,9 +182,10 @@ mod tests {
                 result: serde_json::json!({"msg": "no \"way\"", "stderr": "\u{1b}[31mred"})
                     .as_object()
                     .cloned()
-                    .unwrap_or_default(),
+                    .unwrap_or_default()
+                    .into(),
                 failure: None,
-                fingerprint: String::new(),
+                fingerprint: Arc::default(),
                 kept: true,
                 adopted: false,
             },

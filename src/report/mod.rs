@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use crate::journal::{Event, EventKind};
+use crate::vars::ByName;
 
 mod console;
 mod failure;
@@ -48,27 +49,33 @@ pub struct Settings {
     pub width: usize,
 }
 
-/// A step that has started, as reporters remember it.
-#[derive(Debug, Clone)]
-pub(crate) struct Started {
-    pub(crate) name: String,
-    pub(crate) role: Option<String>,
-    pub(crate) action: Arc<str>,
-    pub(crate) delegate: Option<Arc<str>>,
+/// A step that has started, as reporters show it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Started<'e> {
+    pub(crate) name: &'e str,
+    pub(crate) role: Option<&'e str>,
+    pub(crate) action: &'e str,
+    pub(crate) delegate: Option<&'e str>,
 }
 
-impl Started {
+impl<'e> Started<'e> {
+    /// Of the event that tells of it.
+    pub(crate) fn of(event: &'e EventKind) -> Option<Self> {
+        let EventKind::StepStarted { name, role, action, delegate, .. } = event else { return None };
+        Some(Self { name, role: role.as_deref(), action, delegate: delegate.as_deref() })
+    }
+
     /// `role : task` as Ansible names a task.
     pub(crate) fn title(&self) -> String {
-        match &self.role {
+        match self.role {
             Some(role) => format!("{role} : {}", self.name),
-            None => self.name.clone(),
+            None => self.name.to_owned(),
         }
     }
 
     /// `host -> delegate` as Ansible shows who does the work.
     pub(crate) fn at(&self, host: &str) -> String {
-        match &self.delegate {
+        match self.delegate {
             Some(delegate) => format!("{host} -> {delegate}"),
             None => host.to_owned(),
         }
@@ -78,9 +85,17 @@ impl Started {
 /// What reporters know besides the event itself.
 #[derive(Debug, Default)]
 pub(crate) struct Context {
-    pub(crate) started: HashMap<u64, Started>,
+    /// The events of steps that have not ended. Whole, as copies of their parts would be counted on two threads at once.
+    running: HashMap<u64, Arc<Event>, ByName>,
     /// Line in the host's log at which its current step starts.
-    pub(crate) log_line: HashMap<Arc<str>, usize>,
+    pub(crate) log_line: HashMap<Arc<str>, usize, ByName>,
+}
+
+impl Context {
+    /// A step that has started and not ended.
+    pub(crate) fn started(&self, step: u64) -> Option<Started<'_>> {
+        self.running.get(&step).and_then(|event| Started::of(&event.kind))
+    }
 }
 
 /// Shows events.
@@ -102,8 +117,10 @@ fn write_whole(path: &std::path::Path, text: &[u8]) -> std::io::Result<()> {
 
 /// Without events for this long, the logs are brought up to date.
 const QUIET: Duration = Duration::from_millis(50);
-/// And this long after the last time in any case.
+/// And this long after the last time in any case, or later when there are so many that it takes long: it is to cost no more
+/// than a part of [`SHARE`] of the time.
 const LATEST: Duration = Duration::from_secs(1);
+const SHARE: u32 = 20;
 
 fn flush(logs: &mut Option<HostLogs>, complaints: &mut dyn Write) {
     if let Some(Err(error)) = logs.as_mut().map(HostLogs::flush) {
@@ -130,17 +147,23 @@ fn gathered(events: &Receiver<Arc<Event>>) -> Result<Arc<Event>, RecvTimeoutErro
     }
 }
 
-/// Feeds every reporter until the engine drops its end. A reporter that fails is silenced and named at the end: a full
-/// disk under the logs must not end a run.
+/// Feeds every reporter until the run is over or the engine drops its end. A reporter that fails is silenced and named at
+/// the end: a full disk under the logs must not end a run.
 pub fn run(events: &Receiver<Arc<Event>>, logs: HostLogs, console: Console, complaints: &mut dyn Write) {
     let mut logs = Some(logs);
     let mut console: Option<Box<dyn Reporter>> = Some(console.into_reporter());
     let mut context = Context::default();
     let mut written = Instant::now();
+    let mut latest = LATEST;
+    let mut seen: u64 = 0;
     loop {
-        if written.elapsed() > LATEST {
+        seen += 1;
+        // Not even the clock is looked at for each event.
+        if seen.is_multiple_of(64) && written.elapsed() > latest {
+            let began = Instant::now();
             flush(&mut logs, complaints);
             written = Instant::now();
+            latest = LATEST.max((written - began) * SHARE);
         }
         let event = match events.try_recv() {
             Ok(event) => event,
@@ -156,14 +179,8 @@ pub fn run(events: &Receiver<Arc<Event>>, logs: HostLogs, console: Console, comp
                 }
             },
         };
-        if let EventKind::StepStarted { step, name, role, action, delegate, .. } = &event.kind {
-            let started = Started {
-                name: name.clone(),
-                role: role.clone(),
-                action: Arc::clone(action),
-                delegate: delegate.clone(),
-            };
-            context.started.insert(*step, started);
+        if let EventKind::StepStarted { step, .. } = &event.kind {
+            context.running.insert(*step, Arc::clone(&event));
         }
         if let Some(reporter) = &mut logs
             && let Err(error) = reporter.on_event(&event, &mut context)
@@ -178,7 +195,11 @@ pub fn run(events: &Receiver<Arc<Event>>, logs: HostLogs, console: Console, comp
             console = None;
         }
         if let EventKind::StepFinished { step, .. } = &event.kind {
-            context.started.remove(step);
+            context.running.remove(step);
+        }
+        // A run that left its hosts at once may still have workers, and they hold the engine's end.
+        if let EventKind::RunFinished { .. } = &event.kind {
+            break;
         }
     }
     flush(&mut logs, complaints);

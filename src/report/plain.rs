@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use super::words::{clock, count, outcome, paint, took};
+use super::words::{clock, count, outcome, paint, push_clock, push_padded, took};
 use super::{Context, Reporter, Settings, failure, recap};
-use crate::journal::{CancelReason, Event, EventKind, NotRun, Outcome};
+use crate::journal::{CancelReason, Event, EventKind, NotRun, Outcome, UNKNOWN, look};
 
 /// Writes one line an event that people care about.
 pub struct Plain {
@@ -23,13 +23,31 @@ impl Plain {
 
 /// The lines for an event, without the closing recap; shared with the terminal, which prints them above its live part.
 pub(super) fn lines(event: &Event, context: &Context, settings: &Settings) -> Option<String> {
-    let at = clock(event.at);
     let step_line = |step: &u64, host: &str, how: Outcome, more: &str| {
-        let started = context.started.get(step)?;
-        let host = started.at(host);
-        let word = paint(settings.colour, super::words::colour_of(how), &format!("{:<11}", outcome(how)));
-        Some(format!("{at} {word} {host:<12} {}{more}\n", started.title()))
+        let started = context.started(*step)?;
+        let (role, name) = (started.role.unwrap_or_default(), started.name);
+        let colon = if started.role.is_some() { " : " } else { "" };
+        let room = 40 + host.len() + role.len() + name.len() + more.len();
+        let mut text = String::with_capacity(room);
+        push_clock(event.at, &mut text);
+        text.push(' ');
+        if settings.colour {
+            text.push_str(&paint(true, super::words::colour_of(how), &format!("{:<11}", outcome(how))));
+        } else {
+            push_padded(outcome(how), 11, &mut text);
+        }
+        text.push(' ');
+        match &started.delegate {
+            Some(_) => push_padded(&started.at(host), 12, &mut text),
+            None => push_padded(host, 12, &mut text),
+        }
+        for part in [" ", role, colon, name, more, "\n"] {
+            text.push_str(part);
+        }
+        Some(text)
     };
+    // Most events are not shown at all.
+    let at = if is_shown(&event.kind) { clock(event.at) } else { String::new() };
     match &event.kind {
         EventKind::PlayStarted { name, hosts, phase, .. } => {
             let phase = phase.as_ref().filter(|p| *p != name).map(|p| format!(" [{p}]")).unwrap_or_default();
@@ -54,13 +72,16 @@ pub(super) fn lines(event: &Event, context: &Context, settings: &Settings) -> Op
             if *took_ms >= 5_000 {
                 more = format!("  ({})", took(*took_ms));
             }
+            if look(result, UNKNOWN).is_some() {
+                more.push_str("  (not known before a real run)");
+            }
             let mut text = step_line(step, host, *how, &more)?;
-            text.push_str(&extras(*step, result, context, settings));
+            extras(&mut text, *step, result, context, settings);
             Some(text)
         }
         EventKind::StepItem { step, host, label, outcome: how, result } => {
             let more = format!(" => (item={})", super::words::cut(label, 80));
-            let started = context.started.get(step).is_some_and(|s| s.delegate.is_none());
+            let started = context.started(*step).is_some_and(|s| s.delegate.is_none());
             let host = delegated(result)
                 .filter(|_| started)
                 .map_or_else(|| host.to_string(), |to| format!("{host} -> {to}"));
@@ -72,7 +93,7 @@ pub(super) fn lines(event: &Event, context: &Context, settings: &Settings) -> Op
             Some(text)
         }
         EventKind::StepRetry { step, host, attempt, retries, delay_ms } if settings.verbosity > 0 => {
-            let started = context.started.get(step)?;
+            let started = context.started(*step)?;
             Some(format!(
                 "{at} retrying    {:<12} {} ({attempt} of {retries}, again in {})\n",
                 started.at(host),
@@ -102,12 +123,27 @@ pub(super) fn lines(event: &Event, context: &Context, settings: &Settings) -> Op
             CancelReason::SecondInterrupt => {
                 format!("{at} cancel      ending {} on the hosts\n", count(*running, "running step"))
             }
+            CancelReason::ThirdInterrupt => format!(
+                "{at} cancel      leaving; {} may go on. --resume collects what comes of it\n",
+                count(*running, "running step")
+            ),
             CancelReason::JournalFailed => {
                 format!("{at} cancel      the journal cannot be written: no new steps\n")
             }
         }),
         _ => None,
     }
+}
+
+/// Whether a line of an event begins with its time, other than one about a step.
+fn is_shown(kind: &EventKind) -> bool {
+    !matches!(
+        kind,
+        EventKind::StepStarted { .. }
+            | EventKind::StepOutput { .. }
+            | EventKind::StepItem { .. }
+            | EventKind::StepFinished { .. }
+    )
 }
 
 /// The host that did an item of a loop.
@@ -117,18 +153,21 @@ fn delegated(result: &serde_json::Map<String, serde_json::Value>) -> Option<&str
 
 /// What a finished step shows below its line: `debug` messages, diffs, and with `-v` the result.
 fn extras(
+    text: &mut String,
     step: u64,
     result: &serde_json::Map<String, serde_json::Value>,
     context: &Context,
     settings: &Settings,
-) -> String {
-    let mut text = String::new();
-    let debug = context.started.get(&step).is_some_and(|s| &*s.action == "debug");
+) {
+    let debug = context.started(step).is_some_and(|s| s.action == "debug");
     if debug && !result.contains_key("results") {
         let shown = result
             .iter()
             .filter(|(key, _)| {
-                !matches!(key.as_str(), "changed" | "failed" | "skipped" | "_ansible_verbose_always")
+                !matches!(
+                    key.as_str(),
+                    "changed" | "failed" | "skipped" | "_ansible_verbose_always" | UNKNOWN
+                )
             })
             .map(|(key, value)| {
                 if key == "msg" { failure::plain(value) } else { format!("{key}: {}", failure::plain(value)) }
@@ -143,12 +182,11 @@ fn extras(
         text.push_str(&format!("{:9}{shown}\n", ""));
     }
     text.push_str(&diffs(result, settings));
-    text
 }
 
 /// The result's diffs, when wanted.
 fn diffs(result: &serde_json::Map<String, serde_json::Value>, settings: &Settings) -> String {
-    let Some(diff) = result.get("diff").filter(|_| settings.diff) else { return String::new() };
+    let Some(diff) = settings.diff.then(|| result.get("diff")).flatten() else { return String::new() };
     let mut out = String::new();
     for line in unified(diff).lines() {
         let code = match line.as_bytes().first() {

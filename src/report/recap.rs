@@ -62,6 +62,7 @@ pub fn closing(totals: &Totals, took_ms: u64, exit: u8, not_run: &[String], sett
     let lost = totals.hosts.values().filter(|t| t.unreachable > 0).count();
     let fine = totals.hosts.len() - totals.hosts.values().filter(|t| t.failed + t.unreachable > 0).count();
     let changed: u32 = totals.hosts.values().map(|t| t.changed).sum();
+    let unknown: u32 = totals.hosts.values().map(|t| t.unknown).sum();
     if exit == 0 {
         let _ = writeln!(
             out,
@@ -84,6 +85,10 @@ pub fn closing(totals: &Totals, took_ms: u64, exit: u8, not_run: &[String], sett
         parts.push(format!("{rest} fine"));
         let _ = writeln!(out, "{how} after {}: {}", took(took_ms), parts.join(", "));
     }
+    if unknown > 0 {
+        let steps = count(unknown as usize, "step");
+        let _ = writeln!(out, "not known   {steps}: what would happen there shows only in a real run");
+    }
     for line in not_run {
         let _ = writeln!(out, "not run     {line}");
     }
@@ -91,8 +96,14 @@ pub fn closing(totals: &Totals, took_ms: u64, exit: u8, not_run: &[String], sett
     if let Some(page) = &settings.page {
         let _ = writeln!(out, "report      {page}");
     }
-    if exit != 0 {
-        let _ = writeln!(out, "next        fix it, then: {}", settings.again);
+    match exit {
+        0 => {}
+        crate::exit::CANCELLED => {
+            let _ = writeln!(out, "next        it goes on with: {}", settings.again);
+        }
+        _ => {
+            let _ = writeln!(out, "next        fix it, then: {}", settings.again);
+        }
     }
     out
 }

@@ -118,7 +118,7 @@ impl Reporter for Terminal {
             EventKind::StepStarted { play, host, .. } => {
                 let title = match &event.kind {
                     EventKind::StepStarted { name, role: Some(role), .. } => format!("{role} · {name}"),
-                    EventKind::StepStarted { name, .. } => name.clone(),
+                    EventKind::StepStarted { name, .. } => name.to_string(),
                     _ => String::new(),
                 };
                 let title = match &event.kind {
@@ -132,7 +132,7 @@ impl Reporter for Terminal {
                 }
             }
             EventKind::StepOutput { step, host, text, .. } => {
-                let title = context.started.get(step).map(|s| s.title()).unwrap_or_default();
+                let title = context.started(*step).map(|s| s.title()).unwrap_or_default();
                 if let Some(last) = text.lines().rev().find(|l| !l.trim().is_empty()) {
                     self.host_line(host, &format!("{title} │ {}", last.trim()));
                 }
@@ -156,7 +156,7 @@ impl Reporter for Terminal {
                 self.free(host);
                 let debug = match &event.kind {
                     EventKind::StepFinished { step, .. } => {
-                        context.started.get(step).is_some_and(|s| &*s.action == "debug")
+                        context.started(*step).is_some_and(|s| s.action == "debug")
                     }
                     _ => false,
                 };

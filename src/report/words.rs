@@ -1,5 +1,7 @@
 //! Words and numbers as people read them.
 
+use std::cell::RefCell;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,30 +11,71 @@ use crate::journal::Outcome;
 
 /// `34.2s`, `1m 12s`, `2h 03m`.
 pub(super) fn took(ms: u64) -> String {
-    let seconds = Duration::from_millis(ms).as_secs_f64();
-    if seconds < 0.95 {
-        format!("{ms}ms")
-    } else if seconds < 60.0 {
-        format!("{seconds:.1}s")
-    } else if seconds < 3600.0 {
-        format!("{}m {:02}s", (seconds / 60.0) as u64, seconds as u64 % 60)
-    } else {
-        format!("{}h {:02}m", (seconds / 3600.0) as u64, (seconds / 60.0) as u64 % 60)
+    Took(ms).to_string()
+}
+
+/// Milliseconds, shown as [`took`] shows them.
+pub(super) struct Took(pub(super) u64);
+
+impl fmt::Display for Took {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.0;
+        let seconds = Duration::from_millis(ms).as_secs_f64();
+        if seconds < 0.95 {
+            write!(f, "{ms}ms")
+        } else if seconds < 60.0 {
+            write!(f, "{seconds:.1}s")
+        } else if seconds < 3600.0 {
+            write!(f, "{}m {:02}s", (seconds / 60.0) as u64, seconds as u64 % 60)
+        } else {
+            write!(f, "{}h {:02}m", (seconds / 3600.0) as u64, (seconds / 60.0) as u64 % 60)
+        }
     }
 }
 
 /// `09:14:02` in the local time zone.
 pub(super) fn clock(at: i64) -> String {
-    Timestamp::from_millisecond(at)
-        .map(|t| t.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string())
-        .unwrap_or_default()
+    let mut text = String::new();
+    push_clock(at, &mut text);
+    text
 }
 
-/// `09:14:02.117`, for logs.
-pub(super) fn clock_ms(at: i64) -> String {
-    Timestamp::from_millisecond(at)
-        .map(|t| t.to_zoned(TimeZone::system()).strftime("%H:%M:%S%.3f").to_string())
-        .unwrap_or_default()
+/// Adds what [`clock`] gives.
+pub(super) fn push_clock(at: i64, text: &mut String) {
+    let second = at.div_euclid(1000);
+    LAST.with_borrow_mut(|last| {
+        if last.as_ref().is_none_or(|(known, _)| *known != second) {
+            let text = Timestamp::from_second(second)
+                .map(|t| t.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string())
+                .unwrap_or_default();
+            *last = Some((second, text));
+        }
+        text.push_str(last.as_ref().map_or("", |(_, text)| text));
+    });
+}
+
+/// Adds a word and blanks up to this many columns.
+pub(super) fn push_padded(word: &str, columns: usize, text: &mut String) {
+    text.push_str(word);
+    text.extend(std::iter::repeat_n(' ', columns.saturating_sub(word.chars().count())));
+}
+
+thread_local! {
+    /// The last second asked for: events come by the thousand a second, and calendars are slow.
+    static LAST: RefCell<Option<(i64, String)>> = const { RefCell::new(None) };
+}
+
+/// `09:14:02.117`, for logs; `text` is what was given for `before`.
+pub(super) fn clock_ms(at: i64, before: i64, text: &mut String) {
+    if at == before && !text.is_empty() {
+        return;
+    }
+    if at.div_euclid(1000) == before.div_euclid(1000) && !text.is_empty() {
+        text.truncate(text.len() - 4);
+    } else {
+        *text = clock(at);
+    }
+    let _ = write!(text, ".{:03}", at.rem_euclid(1000));
 }
 
 /// One word for an outcome.
@@ -72,7 +115,7 @@ pub(super) fn colour_of(outcome: Outcome) -> &'static str {
 
 /// Cuts text to a number of columns, ending in `…`.
 pub(super) fn cut(text: &str, columns: usize) -> String {
-    if text.chars().count() <= columns {
+    if text.len() <= columns || text.chars().count() <= columns {
         return text.to_owned();
     }
     let mut short: String = text.chars().take(columns.saturating_sub(1)).collect();
@@ -83,6 +126,17 @@ pub(super) fn cut(text: &str, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stamp_made_from_the_one_before_is_the_same() {
+        let mut text = String::new();
+        let mut before = 0;
+        for at in [0, 0, 7, 999, 1000, 61_002, 61_002, -1] {
+            clock_ms(at, before, &mut text);
+            before = at;
+            assert_eq!(text, format!("{}.{:03}", clock(at), at.rem_euclid(1000)), "{at}");
+        }
+    }
 
     #[test]
     fn durations_read_like_speech() {

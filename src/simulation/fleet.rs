@@ -4,7 +4,7 @@
 //! hosts are asked: an answer follows from the seed, the host and what that host was asked before.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use super::faults::{Answer, Faults};
 use crate::connection::{
     self, Call, Content, FaultKind, OutputSink, RawOutput, Reply, Target, Transport, Via,
 };
+use crate::vars::{ByName, NameHasher};
 
 /// How long the real transport tries to reconnect before it gives a host up.
 const RECONNECT: Duration = Duration::from_secs(60);
@@ -32,9 +33,9 @@ pub struct Fleet {
 
 #[derive(Debug, Default)]
 struct State {
-    hosts: HashMap<Arc<str>, Host>,
+    hosts: HashMap<Arc<str>, Host, ByName>,
     /// Calls under way by host.
-    busy: HashMap<Arc<str>, usize>,
+    busy: HashMap<Arc<str>, usize, ByName>,
     most_busy: usize,
     calls: u64,
 }
@@ -45,7 +46,7 @@ struct Host {
     /// Matching calls so far, for each fault that meets the host.
     met: Vec<(usize, u64)>,
     /// Hash of the state of each thing (hash of module and subject).
-    things: HashMap<u64, u64>,
+    things: HashMap<u64, u64, ByName>,
     boots: u64,
     drawn: bool,
 }
@@ -100,16 +101,17 @@ impl Fleet {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self, host: &Arc<str>) -> Working<'_> {
+    fn begin(&self, host: &Arc<str>, text: &dyn Fn() -> String) -> (Working<'_>, Fate) {
         let mut state = self.lock();
         state.calls += 1;
         *state.busy.entry(Arc::clone(host)).or_insert(0) += 1;
         state.most_busy = state.most_busy.max(state.busy.len());
-        Working(self, Arc::clone(host))
+        let fate = self.fate(&mut state, host, text);
+        drop(state);
+        (Working(self, Arc::clone(host)), fate)
     }
 
-    fn fate(&self, host: &Arc<str>, text: &dyn Fn() -> String) -> Fate {
-        let mut state = self.lock();
+    fn fate(&self, state: &mut State, host: &Arc<str>, text: &dyn Fn() -> String) -> Fate {
         let known = state.hosts.entry(Arc::clone(host)).or_default();
         if !known.drawn {
             known.drawn = true;
@@ -214,7 +216,17 @@ impl Fleet {
         let stdout = answer.and_then(|a| a.stdout.clone()).unwrap_or_else(|| said(self.dice, host, &text));
         let stderr = answer.and_then(|a| a.stderr.clone()).unwrap_or_default();
         let rc = answer.and_then(|a| a.rc).unwrap_or(0);
-        let mut result = map(json!({"changed": true, "rc": rc, "stdout": stdout, "stderr": stderr}));
+        // With room for what the controller adds.
+        let mut result = Map::with_capacity(8);
+        for (name, value) in [
+            ("changed", true.into()),
+            ("rc", rc.into()),
+            ("stdout", stdout.into()),
+            ("stderr", stderr.into()),
+        ] {
+            let value: Value = value;
+            result.insert(name.to_owned(), value);
+        }
         if rc != 0 {
             result.insert("failed".into(), true.into());
             result.insert("msg".into(), "non-zero return code".into());
@@ -241,8 +253,8 @@ impl Fleet {
     }
 
     fn bring_about(&self, host: &Arc<str>, call: &Call) -> Map<String, Value> {
-        let mut hasher = DefaultHasher::new();
-        for (name, value) in &call.args {
+        let mut hasher = NameHasher::default();
+        for (name, value) in &*call.args {
             (name, hash(value)).hash(&mut hasher);
         }
         for (name, content) in &call.uploads {
@@ -262,7 +274,7 @@ impl Fleet {
             known.things.insert(thing, wanted);
         }
         drop(state);
-        let mut result = Map::new();
+        let mut result = Map::with_capacity(4);
         result.insert("changed".into(), changed.into());
         if let Some((name, value)) = subject {
             result.insert(name.to_owned(), value.clone());
@@ -272,7 +284,7 @@ impl Fleet {
 }
 
 fn hash(value: &Value) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = NameHasher::default();
     match value {
         Value::String(text) => text.hash(&mut hasher),
         other => other.to_string().hash(&mut hasher),
@@ -305,12 +317,17 @@ impl Transport for SimulatedTransport {
     ) -> BoxFuture<'a, Result<Reply, connection::Fault>> {
         async move {
             let fleet = &*self.0;
-            let working = fleet.begin(&target.host);
-            let fate = fleet.fate(&target.host, &|| searched(&call.module, &call.args));
+            let (working, fate) = fleet.begin(&target.host, &|| searched(&call.module, &call.args));
             if fate.dead {
                 // As with real hosts: while one is waited for, its place is free.
                 drop(working);
-                call.seat.without(fleet.pass(target, &fate, call.timeout)).await?;
+                // Boxed, as what is rare need not make every call's future large.
+                call.seat.without(fleet.pass(target, &fate, call.timeout)).boxed().await?;
+                return Ok(reply(Map::new()));
+            }
+            if fate.unreachable {
+                drop(working);
+                call.seat.connecting(fleet.pass(target, &fate, call.timeout)).boxed().await?;
                 return Ok(reply(Map::new()));
             }
             let _working = working;
@@ -341,7 +358,7 @@ impl Transport for SimulatedTransport {
         async move {
             let mut args = Map::new();
             args.insert("cmd".into(), command.into());
-            let call = Call { module: "shell".into(), args, timeout, ..Call::default() };
+            let call = Call { module: "shell".into(), args: Arc::new(args), timeout, ..Call::default() };
             let result = self.call(target, call, output).await?.result;
             let text =
                 |key: &str| result.get(key).and_then(Value::as_str).unwrap_or_default().as_bytes().to_vec();
@@ -370,8 +387,7 @@ impl Transport for SimulatedTransport {
 
     fn boot_id<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<String, connection::Fault>> {
         async move {
-            let _working = self.0.begin(&target.host);
-            let fate = self.0.fate(&target.host, &|| "boot_id".to_owned());
+            let (_working, fate) = self.0.begin(&target.host, &|| "boot_id".to_owned());
             self.0.pass(target, &fate, None).await?;
             let boots = self.0.lock().hosts.get(&target.host).map_or(0, |h| h.boots);
             Ok(format!("{:016x}", self.0.dice.of(("boot", &*target.host, boots)).number()))

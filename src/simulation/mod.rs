@@ -8,7 +8,9 @@ mod answers;
 mod clock;
 mod faults;
 mod fleet;
+mod invariants;
 
 pub use clock::{EPOCH_MS, VirtualClock};
 pub use faults::{Answer, Fault, Faults, FaultsError};
 pub use fleet::{Fleet, SimulatedTransport};
+pub use invariants::{Broken, Invariants};

@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::strict::Strict;
+
 /// What the proxy does to calls that change something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -19,6 +21,8 @@ pub(crate) enum Fault {
     LoseReplies,
     /// The first try of every third call is refused: too many, or an internal error.
     Throttle,
+    /// As AWS is: nothing comes or goes at once, and nothing goes that something still uses.
+    Strict,
 }
 
 #[derive(Debug)]
@@ -29,6 +33,38 @@ struct State {
     /// Contents of calls that were broken once; the next try goes through.
     broken: Vec<String>,
     client: Option<u32>,
+    /// Replies by client token: AWS answers the same again, the emulator would make another one.
+    tokens: std::collections::HashMap<String, (u16, String)>,
+    /// Contents of calls that deleted something.
+    ended: Vec<String>,
+    /// A call that waits until a file is there.
+    held: Option<(&'static str, PathBuf)>,
+    /// Whether the file came, for each call that waited.
+    waited: Vec<bool>,
+    /// What consoles show, by the private address of the instance.
+    consoles: std::collections::HashMap<String, String>,
+    /// Public addresses of instances are their private ones: only those lead to hosts.
+    one_address: bool,
+    strict: Strict,
+}
+
+/// What a client token stands for.
+enum Memory {
+    Nothing,
+    Reply((u16, String)),
+    Ended,
+}
+
+impl State {
+    fn remembered(&self, token: &str) -> Memory {
+        let Some(reply) = self.tokens.get(token) else { return Memory::Nothing };
+        let parts = reply.1.split(['<', '>']);
+        let mut ids = parts.filter(|w| ["i-", "nat-", "rtb-"].iter().any(|p| w.starts_with(p)));
+        match ids.any(|id| self.ended.iter().any(|body| body.contains(id))) {
+            true => Memory::Ended,
+            false => Memory::Reply(reply.clone()),
+        }
+    }
 }
 
 /// The emulator and its proxy; both end with it.
@@ -91,6 +127,13 @@ impl Emulator {
             calls: Vec::new(),
             broken: Vec::new(),
             client: None,
+            tokens: std::collections::HashMap::new(),
+            ended: Vec::new(),
+            held: None,
+            waited: Vec::new(),
+            consoles: std::collections::HashMap::new(),
+            one_address: false,
+            strict: Strict::default(),
         }));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -110,6 +153,46 @@ impl Emulator {
         state.fault = fault;
         state.calls.clear();
         state.broken.clear();
+    }
+
+    /// Deletions that were refused since something still used the thing.
+    pub(crate) fn refused(&self) -> Vec<String> {
+        self.state.lock().unwrap().strict.refused.clone()
+    }
+
+    /// Sends a call to EC2 through the proxy, past our own code.
+    pub(crate) fn ec2(&self, call: &str) -> String {
+        let scope = "Credential=test/20260101/eu-west-1/ec2/aws4_request";
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let mut reply = agent
+            .post(&self.url)
+            .header("authorization", format!("AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=0"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .send(format!("{call}&Version=2016-11-15"))
+            .unwrap();
+        reply.body_mut().read_to_string().unwrap()
+    }
+
+    /// Holds every call of that name back until a file is there, for a minute at most.
+    pub(crate) fn holds(&self, call: &'static str, until: PathBuf) {
+        let mut state = self.state.lock().unwrap();
+        state.held = Some((call, until));
+        state.waited.clear();
+    }
+
+    /// For each call that was held back: whether the file came.
+    pub(crate) fn waited(&self) -> Vec<bool> {
+        self.state.lock().unwrap().waited.clone()
+    }
+
+    /// From now on an instance's public address is its private one, as hosts of a lab have but one.
+    pub(crate) fn has_one_address(&self) {
+        self.state.lock().unwrap().one_address = true;
+    }
+
+    /// Lets the console of the instance with that private address show a text.
+    pub(crate) fn shows(&self, address: &str, text: &str) {
+        self.state.lock().unwrap().consoles.insert(address.to_owned(), text.to_owned());
     }
 
     /// Changing calls since the last [`Emulator::breaks`].
@@ -150,6 +233,35 @@ impl Emulator {
 
     fn log(&self) -> std::fs::File {
         std::fs::File::options().create(true).append(true).open(self.log_path()).unwrap()
+    }
+
+    /// Instances that run.
+    pub(crate) fn running(&self) -> usize {
+        let text = ask(&self.direct, "ec2", "2016-11-15", "DescribeInstances").unwrap();
+        text.matches("<name>running</name>").count()
+    }
+
+    /// Names of buckets, roles and instance profiles.
+    pub(crate) fn elsewhere(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for (service, version, action, element) in [
+            ("s3", "", "", "Name"),
+            ("iam", "2010-05-08", "ListRoles", "RoleName"),
+            ("iam", "2010-05-08", "ListInstanceProfiles", "InstanceProfileName"),
+            ("elasticloadbalancing", "2012-06-01", "DescribeLoadBalancers", "LoadBalancerName"),
+        ] {
+            let text = match service {
+                "s3" => {
+                    let scope = "AWS4-HMAC-SHA256 Credential=test/20260101/eu-west-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+                    let reply = ureq::get(&self.direct).header("authorization", scope).call();
+                    reply.unwrap().body_mut().read_to_string().unwrap()
+                }
+                _ => ask(&self.direct, service, version, action).unwrap(),
+            };
+            let open = format!("<{element}>");
+            all.extend(text.split(&open).skip(1).filter_map(|t| t.split('<').next()).map(ToOwned::to_owned));
+        }
+        all
     }
 
     /// Asks the emulator itself: how often an element occurs in the reply to a call to EC2.
@@ -210,6 +322,12 @@ impl Request {
         action.map_or_else(|| format!("{} {}", self.method, self.path), ToOwned::to_owned)
     }
 
+    /// What makes AWS carry a call out once.
+    fn token(&self) -> Option<String> {
+        let given = self.body.split('&').find(|pair| pair.starts_with("ClientToken="))?;
+        Some(format!("{} {given}", self.named()))
+    }
+
     fn forward(&self, direct: &str) -> Option<(u16, String)> {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -229,6 +347,40 @@ impl Request {
         let text = reply.body_mut().read_to_string().unwrap_or_default();
         Some((reply.status().as_u16(), text))
     }
+}
+
+fn with_one_address(text: &str) -> String {
+    const PUBLIC: &str = "<ipAddress>";
+    let mut out = String::new();
+    let mut rest = text;
+    let mut private = "";
+    while let Some((before, after)) = rest.split_once(PUBLIC) {
+        out.push_str(before);
+        if let Some((_, found)) = before.rsplit_once("<privateIpAddress>") {
+            private = found.split('<').next().unwrap_or_default();
+        }
+        out.push_str(PUBLIC);
+        let (_, end) = after.split_once('<').unwrap_or(("", after));
+        out.push_str(private);
+        out.push('<');
+        rest = end;
+    }
+    out + rest
+}
+
+/// The emulator's own consoles show always the same.
+fn console(request: &Request, state: &Mutex<State>, direct: &str) -> String {
+    let id = request.body.split('&').find_map(|pair| pair.strip_prefix("InstanceId=")).unwrap_or_default();
+    let all = ask(direct, "ec2", "2016-11-15", "DescribeInstances").unwrap_or_default();
+    let about =
+        all.split("<instanceId>").find(|part| part.starts_with(&format!("{id}<"))).unwrap_or_default();
+    let address = about.split("<privateIpAddress>").nth(1).and_then(|rest| rest.split('<').next());
+    let shown = address.and_then(|a| state.lock().unwrap().consoles.get(a).cloned()).unwrap_or_default();
+    let output = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, shown);
+    format!(
+        "<GetConsoleOutputResponse><requestId>r</requestId><instanceId>{id}</instanceId>\
+         <timestamp>2026-01-01T00:00:00.000Z</timestamp><output>{output}</output></GetConsoleOutputResponse>"
+    )
 }
 
 fn answer(mut stream: &TcpStream, status: u16, text: &str) {
@@ -268,8 +420,60 @@ fn pass(stream: &TcpStream, state: &Mutex<State>, direct: &str) {
         }
         return;
     }
+    let token = request.token();
+    let remembered = match token.as_ref().map(|t| state.lock().unwrap().remembered(t)) {
+        // As AWS answers for a token whose instance is gone.
+        Some(Memory::Ended) if call == "RunInstances" => {
+            let text = "<Response><Errors><Error><Code>IdempotentInstanceTerminated</Code><Message>gone</Message></Error></Errors></Response>";
+            answer(stream, 400, text);
+            return;
+        }
+        Some(Memory::Reply(reply)) => Some(reply),
+        _ => None,
+    };
+    if call.starts_with("Terminate") || call.starts_with("Delete") {
+        state.lock().unwrap().ended.push(request.body.clone());
+    }
+    let asked = |action: &str| {
+        let (service, version, action) = match action.split_once(':') {
+            Some((service, action)) => (service, "2012-06-01", action),
+            None => ("ec2", "2016-11-15", action),
+        };
+        ask(direct, service, version, action).unwrap_or_default()
+    };
+    if fault == Fault::Strict {
+        let mut state = state.lock().unwrap();
+        if let Some(code) = state.strict.refusal(&call, &request.body, &asked) {
+            let text = format!(
+                "<Response><Errors><Error><Code>{code}</Code><Message>it is in use</Message></Error></Errors></Response>"
+            );
+            answer(stream, 400, &text);
+            return;
+        }
+        state.strict.before(&call, &request.body, &asked);
+    }
+    let held = state.lock().unwrap().held.clone().filter(|(name, _)| *name == call);
+    if let Some((_, file)) = held {
+        let began = Instant::now();
+        while !file.exists() && began.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        state.lock().unwrap().waited.push(file.exists());
+    }
+    if call == "GetConsoleOutput" {
+        answer(stream, 200, &console(&request, state, direct));
+        return;
+    }
     // Without an answer the connection closes.
-    let Some((status, text)) = request.forward(direct) else { return };
+    let Some((status, text)) = remembered.or_else(|| request.forward(direct)) else { return };
+    let text = match fault {
+        Fault::Strict if status == 200 => state.lock().unwrap().strict.seen(&call, &request.body, text),
+        _ => text,
+    };
+    let text = if state.lock().unwrap().one_address { with_one_address(&text) } else { text };
+    if let Some(token) = token.filter(|_| status == 200) {
+        state.lock().unwrap().tokens.insert(token, (status, text.clone()));
+    }
     match fault {
         Fault::KillAt(at) if changing && number == at => {
             if let Some(client) = client.and_then(|c| i32::try_from(c).ok()) {

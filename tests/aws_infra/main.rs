@@ -3,6 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics where it stands")]
 
 mod emulator;
+#[path = "../lab/mod.rs"]
+mod lab;
+mod site;
+mod site_lab;
+mod strict;
+mod tasks;
 
 use emulator::{Emulator, Fault};
 
@@ -13,6 +19,7 @@ const WORLD: &str = r#"
   infrastructure:
     name: "{{ owner }}"
     region: eu-west-1
+    replace: "{{ leaving | default([]) }}"
     resources:
       vpc: {ec2_vpc_net: {cidr_block: "{{ network | default('10.0.0.0/16') }}"}}
       gate: {ec2_vpc_igw: {vpc_id: "{{ vpc.id }}"}}
@@ -105,6 +112,7 @@ fn nothing_is_left(emulator: &Emulator) {
     ] {
         assert_eq!(emulator.count(action, element), from_start, "{action}");
     }
+    assert_eq!(emulator.elsewhere(), Vec::<String>::new());
 }
 
 #[test]
@@ -206,6 +214,19 @@ fn changes_are_made_in_place_or_by_replacement_that_must_be_allowed() {
     let (status, text) = run(&emulator, "a", &by_name);
     assert_eq!(status, Some(0), "{text}");
     assert!(text.contains("(item=create masters (ec2_instance) i-"), "{text}");
+    // By its id, as the play says; that one is gone then, and a second run has nothing to do.
+    let id = text.split("(item=create masters (ec2_instance) ").nth(1).unwrap();
+    let id: String = id.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let leaving = format!("{{\"leaving\": [\"{id}\"]}}");
+    let by_id = [&fewer[..], &["-e", &leaving]].concat();
+    let (status, text) = plan(&emulator, "a", &by_id);
+    assert_eq!(status, Some(3), "{text}");
+    assert!(text.ends_with(" 1 to replace, 0 to delete\n"), "{text}");
+    let (status, text) = run(&emulator, "a", &by_id);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains(&format!("(item=delete masters (ec2_instance) {id}")), "{text}");
+    assert!(text.contains("(item=create masters (ec2_instance) i-"), "{text}");
+    assert_eq!(plan(&emulator, "a", &by_id).0, Some(0));
     // A replacement of what they stand on takes them along.
     let elsewhere = [&fewer[..], &["-e", "network=10.0.0.0/20"]].concat();
     emulator.breaks(Fault::None);
@@ -217,6 +238,105 @@ fn changes_are_made_in_place_or_by_replacement_that_must_be_allowed() {
     assert_eq!(plan(&emulator, "a", &elsewhere).0, Some(0));
     destroy(&emulator, "a");
     nothing_is_left(&emulator);
+}
+
+#[test]
+fn instances_that_left_the_playbook_go_only_when_that_is_allowed() {
+    let emulator = world();
+    let book = |resources: &str| {
+        let text = format!(
+            "- infrastructure:\n    name: a\n    region: eu-west-1\n    resources:\n      vpc: {{ec2_vpc_net: {{cidr_block: 10.0.0.0/16}}}}\n{resources}"
+        );
+        std::fs::write(emulator.folder.path().join("some.yml"), text).unwrap();
+    };
+    let subnet = "      net: {ec2_vpc_subnet: {vpc_id: \"{{ vpc.id }}\", cidr: 10.0.0.0/24}}\n";
+    let node = "      node: {when: wanted | default(true) | bool, ec2_instance: {count: \"{{ many | default(2) }}\", image_id: ami-785db401, instance_type: m5.large, vpc_subnet_id: \"{{ net.id }}\"}}\n";
+    book(&format!("{subnet}{node}"));
+    let (status, text) = emulator.play(&["run", "some.yml"]);
+    assert_eq!(status, Some(0), "{text}");
+    // Fewer are said plainly.
+    let (status, text) = emulator.play(&["run", "some.yml", "-e", "many=1"]);
+    assert_eq!((status, emulator.running()), (Some(0), 1), "{text}");
+    emulator.breaks(Fault::None);
+    let (status, text) = emulator.play(&["run", "some.yml", "-e", "wanted=no"]);
+    assert_eq!((status, emulator.calls()), (Some(2), Vec::new()), "{text}");
+    book(subnet);
+    let (status, text) = emulator.play(&["plan", "some.yml"]);
+    assert_eq!(status, Some(3), "{text}");
+    assert!(text.contains("- delete node (ec2_instance) i-"), "{text}");
+    let (status, text) = emulator.play(&["run", "some.yml"]);
+    assert_eq!((status, emulator.calls()), (Some(2), Vec::new()), "{text}");
+    assert!(text.contains("deleting `node` needs `--allow-replace`"), "{text}");
+    let (status, text) = emulator.play(&["run", "some.yml", "--allow-replace"]);
+    assert_eq!((status, emulator.running()), (Some(0), 0), "{text}");
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_call_can_be_destroyed_at_once() {
+    let emulator = world();
+    emulator.breaks(Fault::None);
+    assert_eq!(run(&emulator, "whole", &[]).0, Some(0));
+    let calls = emulator.calls().len();
+    destroy(&emulator, "whole");
+    for at in 1..calls {
+        emulator.breaks(Fault::KillAt(at));
+        // A name of its own: the token of an instance that is gone would be one more call.
+        let name = format!("k{at}");
+        let (status, text) = run(&emulator, &name, &[]);
+        assert!(status.is_none() || at + 3 > calls, "call {at}: {text}");
+        emulator.breaks(Fault::None);
+        destroy(&emulator, &name);
+        nothing_is_left(&emulator);
+        assert_eq!(emulator.running(), 0, "call {at}");
+    }
+}
+
+#[test]
+fn an_object_that_somebody_else_made_is_ours_once_it_carries_the_tags() {
+    let emulator = Emulator::start();
+    let book = "
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ec2_vpc_net: {name: old, cidr_block: 10.3.0.0/16}
+      register: net
+    - ec2_tag: {resource: '{{ net.vpc.id }}', tags: {'dcos-play:owner': a, 'dcos-play:resource': vpc, 'dcos-play:index': '0'}}
+";
+    let declared = "- infrastructure: {name: a, region: eu-west-1, resources: {vpc: {ec2_vpc_net: {cidr_block: 10.3.0.0/16, tags: {Name: old}}}}}\n";
+    for (name, text) in [("made.yml", book), ("declared.yml", declared)] {
+        std::fs::write(emulator.folder.path().join(name), text).unwrap();
+    }
+    assert_eq!(emulator.play(&["plan", "declared.yml"]).0, Some(3));
+    let (status, text) = emulator.play(&["run", "made.yml"]);
+    assert_eq!(status, Some(0), "{text}");
+    let (status, text) = emulator.play(&["plan", "declared.yml"]);
+    assert_eq!(status, Some(0), "{text}");
+    assert_eq!(emulator.count("DescribeVpcs", "vpcId"), 2);
+}
+
+/// Plain emulators let everything come and go at once, and let anything be deleted.
+#[test]
+fn what_takes_its_time_is_waited_for_and_what_is_in_use_goes_last() {
+    let emulator = world();
+    emulator.breaks(Fault::Strict);
+    let (status, text) = run(&emulator, "a", &[]);
+    assert_eq!(status, Some(0), "{text}");
+    let (status, text) = plan(&emulator, "a", &[]);
+    assert_eq!(status, Some(0), "{text}");
+    // The proxy itself refuses what AWS refuses.
+    let vpc = emulator.ec2("Action=DescribeSubnets&Filter.1.Name=tag:dcos-play:owner&Filter.1.Value.1=a");
+    let vpc = vpc.split("<vpcId>").nth(1).and_then(|rest| rest.split('<').next()).unwrap().to_owned();
+    assert!(emulator.ec2(&format!("Action=DeleteVpc&VpcId={vpc}")).contains("DependencyViolation"));
+    let (status, text) = run(&emulator, "a", &["-e", "type=m5.xlarge", "-e", "masters_wanted=1"]);
+    assert_eq!(status, Some(0), "{text}");
+    destroy(&emulator, "a");
+    // Groups name each other and go side by side; nothing else of ours is ever in the way.
+    let refused: Vec<String> =
+        emulator.refused().into_iter().filter(|call| call != "DeleteSecurityGroup").collect();
+    assert_eq!(refused, ["DeleteVpc"]);
+    emulator.breaks(Fault::None);
+    nothing_is_left(&emulator);
+    assert_eq!(emulator.running(), 0);
 }
 
 #[test]
@@ -264,7 +384,8 @@ fn the_shipped_infrastructure_is_made_in_every_size_and_goes_again() {
         let words = [&all[..], &["-e", &size, "-e", &dynamic]].concat();
         let (status, text) = emulator.play(&[&["run", &book], &words[..]].concat());
         assert_eq!(status, Some(0), "{size}: {text}");
-        assert_eq!(text.matches("(ec2_instance)").count(), instances, "{size}: {text}");
+        let made = text.lines().filter(|l| l.contains("create ") && l.contains("(ec2_instance)"));
+        assert_eq!(made.count(), instances, "{size}: {text}");
         let (status, text) = emulator.play(&[&["plan", &book], &words[..]].concat());
         assert_eq!(status, Some(0), "{size}: {text}");
         let (status, text) = emulator.play(&[&["destroy", "-y", &book], &words[..]].concat());

@@ -112,13 +112,53 @@ fn the_link_takes_all_flags_of_ansible_playbook() {
     assert!(out.contains("PLAY RECAP"), "{out}");
 }
 
+/// Every spelling in `ansible-playbook --help` of ansible-core 2.19, each alone; `=` before what it takes.
+#[test]
+fn every_flag_of_ansible_playbooks_help_is_taken() {
+    let project = Project::new();
+    project.file("site.yml", "- hosts: all\n  gather_facts: false\n  tasks: [{name: first, debug: }]\n");
+    project.file("hosts", HOSTS).file("word", "secret\n").file("mods/hello", "#!/bin/sh\necho '{}'\n");
+    let flags = "-h --help --version -v --verbose -vv -vvvvvv --private-key=word --key-file=word -u=me --user=me \
+        -c=local --connection=local -T=9 --timeout=9 --ssh-common-args=-C --sftp-extra-args=-C --scp-extra-args=-C \
+        --ssh-extra-args=-C -k --ask-pass --connection-password-file=word --conn-pass-file=word --force-handlers -b \
+        --become --become-method=sudo --become-user=me -K --ask-become-pass --become-password-file=word \
+        --become-pass-file=word -t=all --tags=all --skip-tags=none -C --check -D --diff -i=hosts --inventory=hosts \
+        --inventory-file=hosts --list-hosts -l=here --limit=here --flush-cache -e=a=b --extra-vars=a=b \
+        --vault-id=word -J --ask-vault-pass --ask-vault-password --vault-password-file=word --vault-pass-file=word \
+        -f=3 --forks=3 -M=mods --module-path=mods --syntax-check --list-tasks --list-tags --step \
+        --start-at-task=first";
+    for flag in flags.split_whitespace() {
+        let (name, value) = flag.split_once('=').map_or((flag, None), |(n, v)| (n, Some(v)));
+        let mut args = vec!["-i", "hosts", name];
+        let joined = value.filter(|v| v.starts_with('-')).map(|v| format!("{name}={v}"));
+        match (&joined, value) {
+            (Some(joined), _) => args[2] = joined,
+            (None, Some(value)) => args.push(value),
+            (None, None) => {}
+        }
+        // What asks for a password is only read: there is nobody who could answer.
+        let asks =
+            ["-k", "--ask-pass", "-K", "--ask-become-pass", "-J", "--ask-vault-pass", "--ask-vault-password"];
+        args.extend(if asks.contains(&name) {
+            ["site.yml", "--help"]
+        } else {
+            ["site.yml", "--syntax-check"]
+        });
+        if name == "--syntax-check" {
+            args.pop();
+        }
+        let (status, out, err) = ansible(&project, &args);
+        assert_eq!(status, 0, "{flag}: {args:?}\n{out}\n{err}");
+    }
+}
+
 #[test]
 fn ansible_cfg_names_inventory_roles_and_privileges() {
     let project = Project::new();
     project
         .file(
             "ansible.cfg",
-            "[defaults]\ninventory = inv/hosts\nroles_path = shared\ngathering = explicit\nretry_files_enabled = no\nfact_caching = memory\n",
+            "[defaults]\ninventory = inv/hosts\nroles_path = shared\ngathering = explicit\nretry_files_enabled = no\nlibvirt_lxc_noseclabel = yes\n",
         )
         .file("inv/hosts", HOSTS)
         .file("shared/greet/tasks/main.yml", "- debug: {msg: \"facts {{ ansible_facts | length }}\"}\n")
@@ -127,7 +167,7 @@ fn ansible_cfg_names_inventory_roles_and_privileges() {
     assert_eq!((said.status, said.out.contains("facts 0")), (0, true), "{}\n{}", said.out, said.err);
     assert!(
         said.err.contains(
-            "warning: ansible.cfg:6: `fact_caching` in [defaults] is not supported and has no effect"
+            "warning: ansible.cfg:6: `libvirt_lxc_noseclabel` in [defaults] is not supported and has no effect"
         ),
         "{}",
         said.err
@@ -165,4 +205,43 @@ fn mappings_replace_each_other_unless_ansible_cfg_merges_them() {
     let said = project.run(&["run", "site.yml", "-i", "hosts"]);
     let merged = r#"{"a": "all", "b": {"x": "all", "y": "web"}, "h": "host", "l": [2], "p": "play", "r": "role", "t": "task"}"#;
     assert!(said.out.contains(merged), "{}\n{}", said.out, said.err);
+}
+
+#[test]
+fn conditions_of_old_playbooks_count_where_the_setting_says_so() {
+    let project = Project::new();
+    project.file("hosts", HOSTS).file(
+        "play.yml",
+        "- hosts: all\n  gather_facts: false\n  vars: {version: '', name: x}\n  tasks:\n    - debug: {msg: ran}\n      when: name\n    - debug: {msg: never}\n      when: version and name\n",
+    );
+    let said = project.run(&["run", "play.yml", "-i", "hosts"]);
+    assert_eq!(said.status, 2, "{}{}", said.out, said.err);
+    assert!(said.out.contains("a condition has to be true or false"), "{}", said.out);
+    project.file("ansible.cfg", "[defaults]\nallow_broken_conditionals = True\n");
+    let said = project.run(&["run", "play.yml", "-i", "hosts"]);
+    assert_eq!(said.status, 0, "{}{}", said.out, said.err);
+    assert!(said.out.contains("ran") && !said.out.contains("never"), "{}", said.out);
+}
+
+#[test]
+fn roles_of_installed_collections_are_found_where_galaxy_puts_them() {
+    let project = Project::new();
+    project.file("hosts", "h1 ansible_connection=local\n").file(
+        "play.yml",
+        "- hosts: h1\n  gather_facts: false\n  collections: [acme.base]\n  roles: [acme.base.web, {role: web, vars: {n: 2}}]\n  tasks:\n    - debug: {msg: \"version {{ lookup('collection_version', 'acme.base') }} {{ query('community.general.collection_version', 'no.such') }}\"}\n",
+    );
+    let home = project.home().join(".ansible/collections/ansible_collections/acme/base");
+    fs_err::create_dir_all(home.join("roles/web/tasks")).expect("a folder");
+    fs_err::write(home.join("roles/web/tasks/main.yml"), "- debug: {msg: \"role {{ n | default(1) }}\"}\n")
+        .expect("a role");
+    fs_err::write(home.join("MANIFEST.json"), "{\"collection_info\": {\"version\": \"1.2.3\"}}")
+        .expect("a manifest");
+    let said = project.run(&["run", "play.yml", "-i", "hosts"]);
+    assert_eq!(said.status, 0, "{}{}", said.out, said.err);
+    for text in ["role 1", "role 2", "version 1.2.3 [None]"] {
+        assert!(said.out.contains(text), "{text}: {}", said.out);
+    }
+    project.file("ansible.cfg", "[defaults]\ncollections_path = elsewhere\n");
+    let said = project.run(&["run", "play.yml", "-i", "hosts"]);
+    assert!(said.err.contains("error: the collection role `acme.base.web` is not here"), "{}", said.err);
 }

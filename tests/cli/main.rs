@@ -4,9 +4,13 @@
 mod ansible;
 mod background;
 mod cases;
+#[cfg(not(feature = "aws"))]
+mod clouds;
 mod disk;
 mod drawing;
+mod facts;
 mod failures;
+mod forks;
 mod help;
 mod masters;
 mod pace;
@@ -147,6 +151,38 @@ fn a_near_miss_of_a_variable_is_warned_about_before_the_run() {
 }
 
 #[test]
+fn findings_of_several_playbooks_come_once_and_by_file() {
+    let project = project("- hosts: h1\n  roles: [shared]\n  tasks: [{nothing: 1}]\n");
+    project.file("roles/shared/tasks/main.yml", "- sheel: a\n- copyy: {}\n");
+    for name in ["a", "b", "c", "d", "e"] {
+        project.file(&format!("{name}.yml"), "- hosts: h1\n  roles: [shared]\n  tasks: [{nowhere: 1}]\n");
+    }
+    // Threads take them as they come, and what is said must not show it.
+    for _ in 0..5 {
+        let said =
+            project.run(&["lint", "e.yml", "a.yml", "c.yml", "b.yml", "d.yml", "play.yml", "-i", "hosts"]);
+        assert_eq!(said.status, 5, "{}", said.err);
+        let places: Vec<&str> =
+            said.err.lines().filter_map(|line| line.split_once("╭─[")?.1.strip_suffix(']')).collect();
+        assert_eq!(
+            places,
+            [
+                "a.yml:3:12",
+                "b.yml:3:12",
+                "c.yml:3:12",
+                "d.yml:3:12",
+                "e.yml:3:12",
+                "play.yml:3:12",
+                "roles/shared/tasks/main.yml:1:3",
+                "roles/shared/tasks/main.yml:2:3"
+            ],
+            "{}",
+            said.err
+        );
+    }
+}
+
+#[test]
 fn secrets_of_no_log_tasks_are_nowhere() {
     let project = project(
         "- hosts: h1\n  gather_facts: false\n  tasks:\n    - command: echo hunter2-secret\n      no_log: true\n      register: r\n    - assert: {that: \"'hunter2' in r.stdout\"}\n",
@@ -281,6 +317,44 @@ fn the_first_interrupt_lets_the_running_step_end_and_resume_goes_on() {
 }
 
 #[test]
+fn the_third_interrupt_leaves_a_step_that_will_not_end_and_resume_collects_it() {
+    let project = waiting();
+    // It takes no notice of SIGTERM, so that the second interrupt has to wait for it.
+    project.file("play.yml", &project.read("play.yml").replace("shell: ", "shell: trap '' TERM; "));
+    let run = project.start(&["run", "play.yml", "-i", "hosts"]);
+    project.until("the step to begin", LIMIT, || began(&project));
+    let cancels = || project.journal().iter().filter(|e| e["event"] == "cancel_began").count();
+    for sent in 1..=3 {
+        run.signal(Signal::SIGINT);
+        project.until("the cancel", LIMIT, || cancels() == sent);
+    }
+    let (status, out, err) = run.wait();
+    assert_eq!(status, 130, "{out}{err}");
+    assert!(
+        out.contains("cancel      leaving; 1 running step may go on. --resume collects what comes of it"),
+        "{out}"
+    );
+    assert!(out.contains("PLAY RECAP"), "{out}");
+    // Its pipe would have no reader once the agent has ended it.
+    fs_err::remove_file(project.path("gate")).expect("there");
+    project.file("gate", "go\n");
+    // A shell command may not be repeated without asking, however often one resumes.
+    for _ in 0..2 {
+        let said = project.run(&["run", "play.yml", "-i", "hosts", "--resume"]);
+        assert_eq!(
+            (said.status, said.out.contains("the host ended it before it was done")),
+            (4, true),
+            "{}{}",
+            said.out,
+            said.err
+        );
+    }
+    let said = project.run(&["run", "play.yml", "-i", "hosts", "--resume", "--interrupted", "repeat"]);
+    assert_eq!(said.status, 0, "{}{}", said.out, said.err);
+    assert!(project.read("trace").ends_with("after\n"), "{}", project.read("trace"));
+}
+
+#[test]
 fn after_kill_9_the_agent_keeps_the_result_and_resume_collects_it() {
     let project = waiting();
     let run = project.start(&["run", "play.yml", "-i", "hosts"]);
@@ -293,6 +367,30 @@ fn after_kill_9_the_agent_keeps_the_result_and_resume_collects_it() {
     assert_eq!(project.read("trace"), "began\nafter\n", "the step ran once, though its controller died");
 }
 
+/// The machine of the controller goes down: the disk has the journal's beginning, a torn record, and nothing where the file
+/// had grown; another process has the number of the one that wrote it.
+#[test]
+fn a_journal_whose_end_a_crash_of_the_machine_lost_is_resumed() {
+    let project = project(
+        "- hosts: h1\n  gather_facts: false\n  tasks:\n    - shell: echo 1 >> \"{{ playbook_dir }}/trace\"\n    - shell: echo 2 >> \"{{ playbook_dir }}/trace\"\n    - shell: echo 3 >> \"{{ playbook_dir }}/trace\"\n",
+    );
+    assert_eq!(project.run(&["run", "play.yml", "-i", "hosts"]).status, 0);
+    let journal = ".dcos-play/runs/latest/journal.jsonl";
+    let mut header: serde_json::Value =
+        serde_json::from_str(project.read(journal).lines().nth(1).expect("a record")).expect("JSON");
+    assert_eq!(header["event"], "run_started");
+    header["pid"] = std::process::id().into();
+    let mut lines: Vec<String> = project.read(journal).lines().map(str::to_owned).collect();
+    lines[1] = header.to_string();
+    let first = lines.iter().position(|l| l.contains("\"step_finished\"")).expect("an end");
+    let (kept, lost) = lines.split_at(first + 1);
+    let text = format!("{}\n{}{}", kept.join("\n"), &lost[0][..lost[0].len() / 2], "\0".repeat(5000));
+    project.file(journal, &text);
+    let said = project.run(&["run", "play.yml", "-i", "hosts", "--resume"]);
+    assert_eq!(said.status, 0, "{}{}", said.out, said.err);
+    assert_eq!(project.read("trace"), "1\n2\n3\n2\n3\n", "what the disk knows of is not repeated");
+}
+
 #[test]
 fn resume_says_where_each_host_goes_on_without_running() {
     let project = project(
@@ -302,7 +400,7 @@ fn resume_says_where_each_host_goes_on_without_running() {
     let said = project.run(&["run", "play.yml", "-i", "hosts", "--resume", "--explain"]);
     assert_eq!(
         said.out,
-        "h2             goes on at \"command\" (play.yml:5): it failed here, could not be reached or was stopped\n"
+        "h2             goes on at \"command\" (play.yml:5): it failed here, could not be reached or was stopped\nh1             has nothing left to do\n"
     );
     let said = project.run(&["run", "play.yml", "-i", "hosts", "--resume", "--explain", "-e", "word=two"]);
     assert_eq!(

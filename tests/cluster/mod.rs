@@ -106,6 +106,11 @@ vars:
         path.display().to_string()
     }
 
+    /// The text of a file beside the inventory.
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs_err::read_to_string(self.folder.path().join(name)).expect("a file")
+    }
+
     /// Boots the lab; false, with the reason on standard error, on a machine that can't.
     pub(crate) fn up(&self) -> bool {
         let up = self.lab(&["up"]);
@@ -118,6 +123,24 @@ vars:
         up.status.success()
     }
 
+    /// The playbooks, changed in one place: so that what they forbid can be done. Once in each test.
+    pub(crate) fn bypassed(&self, playbook: &str, changes: &[(&str, &str)]) -> String {
+        let folder = self.folder.path().join("bypass");
+        fs_err::create_dir(&folder).expect("a folder");
+        for part in ["playbooks", "roles"] {
+            let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(part);
+            assert!(Command::new("cp").arg("-r").arg(from).arg(&folder).status().expect("cp").success());
+        }
+        let path = folder.join("playbooks").join(playbook);
+        let mut text = fs_err::read_to_string(&path).expect("a playbook");
+        for (from, to) in changes {
+            assert!(text.contains(from), "`{from}` in {playbook}");
+            text = text.replace(from, to);
+        }
+        fs_err::write(&path, text).expect("written");
+        path.display().to_string()
+    }
+
     pub(crate) fn call(&self, words: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_dcos-play"))
             .args(words)
@@ -126,6 +149,30 @@ vars:
             .env("NO_COLOR", "1")
             .output()
             .expect("dcos-play runs")
+    }
+
+    /// Starts a playbook, and kills it when the cluster has come so far; false when it ended before.
+    pub(crate) fn killed(&self, playbook: &str, extra: &[&str], far: impl Fn() -> bool) -> bool {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks").join(playbook);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_dcos-play"))
+            .args(["run", path.to_str().expect("text"), "-i", "lab.yml"])
+            .args(extra.iter().flat_map(|one| ["-e", *one]))
+            .current_dir(self.folder.path())
+            .env("XDG_STATE_HOME", self.folder.path().join("state"))
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("dcos-play runs");
+        while child.try_wait().expect("a child").is_none() {
+            if far() {
+                child.kill().expect("killed");
+                child.wait().expect("a child");
+                say(&format!("  {playbook} {}: killed half way", extra.join(" ")));
+                return true;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        false
     }
 
     pub(crate) fn lab(&self, words: &[&str]) -> Output {
@@ -159,6 +206,29 @@ vars:
         String::from_utf8_lossy(&self.lab(&["exec", host, "sh", "-c", script]).stdout).trim().to_owned()
     }
 
+    /// What the host's ZooKeeper says it is: leader, follower, or nothing.
+    pub(crate) fn mode(&self, host: &str) -> String {
+        let ask = "exec 3<>/dev/tcp/$(/opt/mesosphere/bin/detect_ip)/2181; printf srvr >&3; sed -n s/^Mode:.//p <&3";
+        self.on(host, &format!("timeout 5 bash -c '{ask}' 2>/dev/null"))
+    }
+
+    /// Waits until these serve, as after an election.
+    #[track_caller]
+    pub(crate) fn until_serving(&self, hosts: &[&str]) {
+        let serves = |host: &&str| ["leader", "follower"].contains(&self.mode(host).as_str());
+        self.until(&format!("{hosts:?} serve"), || hosts.iter().all(serves));
+    }
+
+    /// Waits for a condition.
+    #[track_caller]
+    pub(crate) fn until(&self, what: &str, holds: impl Fn() -> bool) {
+        let deadline = Instant::now() + std::time::Duration::from_secs(60);
+        while !holds() {
+            assert!(Instant::now() < deadline, "never true: {what}");
+            std::thread::sleep(std::time::Duration::from_millis(500));
+        }
+    }
+
     /// What hosts accuse anyone of, but for the short gap that three masters cannot avoid.
     pub(crate) fn violations(&self, hosts: &[&str]) -> Vec<String> {
         let mut all = Vec::new();
@@ -168,6 +238,13 @@ vars:
             all.extend(bad.map(|line| format!("{host}: {line}")));
         }
         all
+    }
+
+    /// Forgets what was said so far: for what a test has done to the cluster itself.
+    pub(crate) fn forget_violations(&self, hosts: &[&str]) {
+        for host in hosts {
+            self.on(host, "rm -f /var/log/dcos-standin/violations.jsonl");
+        }
     }
 
     #[track_caller]

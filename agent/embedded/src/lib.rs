@@ -3,8 +3,8 @@
 //! Owns: the embedded bytes and their name. Must not: talk to hosts.
 //! Called by: the code that brings the agent up on a host.
 //!
-//! A crate of its own because its build script compiles the agent: beside the controller's dependencies rather than
-//! after them, which is half a minute of a first build.
+//! A crate of its own so that the agent is built (`agent/binary`) and packed beside the controller's dependencies rather
+//! than after them, which is half a minute of a first build.
 
 use std::io::{self, Read};
 

@@ -118,6 +118,26 @@ fn sizes(point: &str) -> Option<Map<String, Value>> {
     }
 }
 
+/// The sizes of one mount point; `None` when they did not come in time, `Some(None)` when there are none.
+#[expect(clippy::option_option, reason = "two ways to have none, and the caller tells them apart")]
+pub(crate) fn sizes_of(point: &str, kind: &str, timeout: Duration) -> Option<Option<Map<String, Value>>> {
+    if !NETWORK_KINDS.contains(&kind) {
+        return Some(sizes(point));
+    }
+    let (send, receive) = mpsc::channel();
+    let point = point.to_owned();
+    std::thread::Builder::new().spawn(move || send.send(sizes(&point)).ok()).ok()?;
+    receive.recv_timeout(timeout).ok()
+}
+
+/// The file system's id of a device.
+pub(crate) fn device_uuid(device: &str) -> Option<String> {
+    if !device.starts_with('/') {
+        return None;
+    }
+    links("/dev/disk/by-uuid").remove(&device_name(device))?.into_iter().next()
+}
+
 const NETWORK_KINDS: [&str; 8] = ["nfs", "nfs4", "cifs", "smb3", "glusterfs", "ceph", "fuse.sshfs", "9p"];
 
 /// Sizes of file systems that may be dead are asked on threads that are left behind at the deadline.

@@ -51,7 +51,8 @@ impl Module for Custom {
     fn inspect(args: &Args, host: &Host<'_>) -> Result<Inspection<Self::Change>, Fault> {
         let content = fs::read(&args._path).map_err(|e| Fault::io("read", &args._path, &e))?;
         let call = Call::of(args, &content, host);
-        let folder = Folder::make()?;
+        let room = call.script.as_ref().map_or(content.len(), String::len);
+        let folder = Folder::make(room + call.arguments.as_ref().map_or(0, String::len))?;
         let finished = match &call.script {
             Some(text) => {
                 let program = folder.file("module", text.as_bytes(), 0o700)?;
@@ -167,7 +168,13 @@ fn run_binary(call: &Call, content: &[u8], folder: &Folder, host: &Host<'_>) -> 
     let mut last = None;
     for base in own.into_iter().chain([folder.0.clone()]).chain(home).chain([PathBuf::from("/var/tmp")]) {
         let Ok(there) = Folder::in_folder(&base) else { continue };
-        let program = there.file("module", content, 0o700)?;
+        let program = match there.file("module", content, 0o700) {
+            Ok(program) => program,
+            Err(fault) => {
+                last = Some(fault);
+                continue;
+            }
+        };
         match call.run(vec![program.display().to_string()], folder, host) {
             Err(fault) if fault.msg.contains("Permission denied") || fault.msg.contains("Errno 13") => {
                 last = Some(fault);
@@ -229,13 +236,22 @@ fn json_in(text: &str) -> Option<Value> {
 struct Folder(PathBuf);
 
 impl Folder {
-    fn make() -> Result<Self, Fault> {
+    /// In the first of the usual places that has room for so many bytes: a small `/tmp` is often full.
+    fn make(room: usize) -> Result<Self, Fault> {
         let usual = std::env::temp_dir();
         let bases = [usual.clone(), PathBuf::from("/var/tmp")].into_iter().chain(std::env::home_dir());
-        bases
-            .filter_map(|base| Self::in_folder(&base).ok())
-            .next()
-            .ok_or_else(|| Fault::new(format!("no folder can be made in `{}` and the like", usual.display())))
+        let roomy = |base: PathBuf| {
+            let folder = Self::in_folder(&base).ok()?;
+            let tried = folder.file("room", &vec![0; room], 0o600).ok()?;
+            fs::remove_file(tried).ok()?;
+            Some(folder)
+        };
+        bases.filter_map(roomy).next().ok_or_else(|| {
+            Fault::new(format!(
+                "`{}` and the like have no folder with room for {room} bytes",
+                usual.display()
+            ))
+        })
     }
 
     fn in_folder(base: &Path) -> nix::Result<Self> {

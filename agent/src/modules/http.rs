@@ -1,17 +1,17 @@
-//! Speaking HTTP for `get_url` and `uri`.
+//! Speaking HTTP for `get_url` and `uri`: the options, what is asked and what is answered.
 //!
-//! Owns: connections, trust, proxies, authentication and the words for what went wrong. Must not: write files.
+//! Owns: the forms of both. Must not: write files, or speak itself (`client`, which the controller is built without: it
+//! reads no more than the options).
+
+#![cfg_attr(not(feature = "http"), allow(dead_code, unused_variables, reason = "only the client reads it"))]
+
+#[cfg(feature = "http")]
+mod client;
 
 use std::io::Read;
-use std::sync::Arc;
-use std::time::Duration;
 
-use base64::Engine as _;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use ureq::ResponseExt as _;
-use ureq::http::{self, Method, Uri};
-use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig};
 
 use super::{Fault, Host};
 use crate::options::Opt;
@@ -78,35 +78,33 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) reason: String,
     pub(super) url: String,
-    pub(super) headers: http::HeaderMap,
-    body: ureq::Body,
+    /// By names in lower case, in the order they came.
+    pub(super) headers: Vec<(String, String)>,
+    body: Box<dyn Read>,
 }
 
 /// `file://`: a file of this host, answered as a server would.
 fn local(url: &str, path: &str) -> Result<Answer, Fault> {
     let file = std::fs::File::open(path).map_err(|e| Fault::io("read", path, &e))?;
-    let mut headers = http::HeaderMap::new();
-    if let Ok(meta) = file.metadata() {
-        headers.insert(http::header::CONTENT_LENGTH, meta.len().into());
-    }
+    let length = file.metadata().map(|meta| ("content-length".to_owned(), meta.len().to_string()));
     Ok(Answer {
         status: 200,
         reason: "OK".to_owned(),
         url: url.to_owned(),
-        headers,
-        body: ureq::Body::builder().reader(file),
+        headers: length.into_iter().collect(),
+        body: Box::new(file),
     })
 }
 
 impl Answer {
-    /// A header's value.
+    /// A header's value; `name` in lower case.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
     /// The body as it comes.
     pub(super) fn body(self) -> impl Read {
-        self.body.into_with_config().limit(u64::MAX).reader()
+        self.body
     }
 
     /// `OK (12 bytes)` or `HTTP Error 404: Not Found`.
@@ -132,207 +130,11 @@ impl HttpArgs {
         if let Some(path) = self.url.strip_prefix("file://") {
             return local(&self.url, path.strip_prefix("localhost").unwrap_or(path));
         }
-        let uri: Uri =
-            self.url.parse().map_err(|e| Fault::new(format!("`{}` is not a URL: {e}", self.url)))?;
-        let agent = self.agent(&uri, asked, host)?;
-        let user = self.credentials(&uri);
-        let first = self.once(&agent, asked, &uri, user.as_deref().filter(|_| self.force_basic_auth))?;
-        match user {
-            Some(user) if first.status == 401 && !self.force_basic_auth => {
-                self.once(&agent, asked, &uri, Some(&user))
-            }
-            _ => Ok(first),
-        }
+        #[cfg(feature = "http")]
+        return client::ask(self, asked, host);
+        #[cfg(not(feature = "http"))]
+        Err(Fault::new("this program was built without HTTP"))
     }
-
-    /// The value of the `Authorization` header, from the options or the URL.
-    fn credentials(&self, uri: &Uri) -> Option<String> {
-        let in_url =
-            uri.authority().and_then(|a| a.as_str().rsplit_once('@')).map(|(user, _)| user.to_owned());
-        let pair = match &self.url_username {
-            Some(user) => format!("{user}:{}", self.url_password.as_deref().unwrap_or_default()),
-            None => in_url?,
-        };
-        Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
-    }
-
-    fn once(
-        &self,
-        agent: &ureq::Agent,
-        asked: &Asked<'_>,
-        uri: &Uri,
-        authorization: Option<&str>,
-    ) -> Result<Answer, Fault> {
-        let method = Method::from_bytes(asked.method.to_uppercase().as_bytes())
-            .map_err(|_| Fault::new(format!("`{}` is not an HTTP method", asked.method)))?;
-        let mut request = http::Request::builder().method(method).uri(uri.clone());
-        for (name, value) in asked.headers.iter().filter(|(name, _)| !self.has_header(name)) {
-            request = request.header(name, value);
-        }
-        for (name, value) in &self.headers {
-            let value = match value {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            request = request.header(name, value);
-        }
-        if let Some(authorization) = authorization {
-            request = request.header("authorization", authorization);
-        }
-        let bad = |e: http::Error| Fault::new(format!("the request cannot be made: {e}"));
-        let response = match asked.body {
-            Some(body) => agent.run(request.body(body).map_err(bad)?),
-            None => agent.run(request.body(()).map_err(bad)?),
-        };
-        let response = response.map_err(|e| Fault::new(words(&e)))?;
-        let url = response.get_uri().to_string();
-        let (parts, body) = response.into_parts();
-        let reason = parts.status.canonical_reason().unwrap_or("unknown").to_owned();
-        Ok(Answer { status: parts.status.as_u16(), reason, url, headers: parts.headers, body })
-    }
-
-    fn has_header(&self, name: &str) -> bool {
-        self.headers.keys().any(|key| key.eq_ignore_ascii_case(name))
-    }
-
-    fn agent(&self, uri: &Uri, asked: &Asked<'_>, host: &Host<'_>) -> Result<ureq::Agent, Fault> {
-        let timeout = Some(Duration::from_secs(self.timeout.unwrap_or(asked.usual_timeout)));
-        let encoding = if self.decompress.unwrap_or(true) { "gzip" } else { "identity" };
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .allow_non_standard_methods(true)
-            .user_agent(self.http_agent.clone().unwrap_or_else(|| "ansible-httpget".to_owned()))
-            .accept_encoding(encoding)
-            .max_redirects(if asked.redirects { 10 } else { 0 })
-            .max_idle_connections(0)
-            .timeout_resolve(timeout)
-            .timeout_connect(timeout)
-            .timeout_send_request(timeout)
-            .timeout_recv_response(timeout)
-            .timeout_per_read(timeout)
-            .tls_config(self.tls(uri)?)
-            .proxy(self.proxy(uri, host)?)
-            .build();
-        Ok(config.new_agent())
-    }
-
-    fn proxy(&self, uri: &Uri, host: &Host<'_>) -> Result<Option<ureq::Proxy>, Fault> {
-        if !self.use_proxy.unwrap_or(true) {
-            return Ok(None);
-        }
-        let var = |name: &str| {
-            let names = [name.to_owned(), name.to_uppercase()];
-            let task = host.environment.iter().rev().find(|(k, _)| names.contains(k)).map(|(_, v)| v.clone());
-            task.or_else(|| names.iter().find_map(|n| std::env::var(n).ok())).filter(|v| !v.is_empty())
-        };
-        let target = uri.host().unwrap_or_default();
-        if var("no_proxy").is_some_and(|list| excluded(target, &list)) {
-            return Ok(None);
-        }
-        let named = format!("{}_proxy", uri.scheme_str().unwrap_or("http"));
-        match var(&named).or_else(|| var("all_proxy")) {
-            Some(proxy) => match ureq::Proxy::new(&proxy) {
-                Ok(proxy) => Ok(Some(proxy)),
-                Err(e) => Err(Fault::new(format!("`{named}` is `{proxy}`, which is no proxy's URL: {e}"))),
-            },
-            None => Ok(None),
-        }
-    }
-
-    fn tls(&self, uri: &Uri) -> Result<TlsConfig, Fault> {
-        let verify = self.validate_certs.unwrap_or(true);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut tls =
-            TlsConfig::builder().unversioned_rustls_crypto_provider(provider).disable_verification(!verify);
-        if verify {
-            // Also for `http`, which may lead on to `https`.
-            let roots = self.roots()?;
-            if roots.is_empty() && uri.scheme_str() == Some("https") {
-                return Err(Fault::new(
-                    "this host trusts no certificate authority: install `ca-certificates`, give a `ca_path`, or set \
-                     `validate_certs: false`",
-                ));
-            }
-            tls = tls.root_certs(RootCerts::Specific(Arc::new(roots)));
-        }
-        if let Some(path) = &self.client_cert {
-            let mut certificates = Vec::new();
-            let mut key = None;
-            for file in std::iter::once(path).chain(&self.client_key) {
-                for item in pem(file)? {
-                    match item {
-                        PemItem::Certificate(certificate) => certificates.push(certificate),
-                        PemItem::PrivateKey(private) => key = Some(private),
-                        _ => {}
-                    }
-                }
-            }
-            let key: PrivateKey<'static> = key.ok_or_else(|| {
-                Fault::new(format!("neither `client_key` nor `{path}` holds a private key"))
-            })?;
-            tls = tls.client_cert(Some(ClientCert::new_with_certs(&certificates, key)));
-        }
-        Ok(tls.build())
-    }
-
-    /// Whom to trust: `ca_path`, else the host's own store.
-    fn roots(&self) -> Result<Vec<Certificate<'static>>, Fault> {
-        let mut roots: Vec<Certificate<'static>> = Vec::new();
-        match &self.ca_path {
-            Some(path) => {
-                for item in pem(path)? {
-                    if let PemItem::Certificate(certificate) = item {
-                        roots.push(certificate);
-                    }
-                }
-                if roots.is_empty() {
-                    return Err(Fault::new(format!("`{path}` holds no certificate")));
-                }
-            }
-            None => {
-                for certificate in rustls_native_certs::load_native_certs().certs {
-                    roots.push(Certificate::from_der(&certificate).to_owned());
-                }
-            }
-        }
-        Ok(roots)
-    }
-}
-
-fn pem(path: &str) -> Result<Vec<PemItem<'static>>, Fault> {
-    let bytes = std::fs::read(path).map_err(|e| Fault::io("read", path, &e))?;
-    let items: Result<Vec<_>, _> = ureq::tls::parse_pem(&bytes).collect();
-    items.map_err(|e| Fault::new(format!("`{path}` is not PEM: {e}")))
-}
-
-/// The usual rules of `no_proxy`: `*`, a name, or a domain with or without a dot in front.
-fn excluded(target: &str, list: &str) -> bool {
-    list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).any(|entry| {
-        let entry = entry.split(':').next().unwrap_or(entry).trim_start_matches('.');
-        entry == "*"
-            || target == entry
-            || target.strip_suffix(entry).is_some_and(|front| front.ends_with('.'))
-    })
-}
-
-/// What went wrong, in words that playbooks may know.
-fn words(error: &ureq::Error) -> String {
-    let because = match error {
-        ureq::Error::Io(e) => match e.raw_os_error() {
-            Some(number) => format!("<urlopen error [Errno {number}] {}>", capital(&super::plain(e))),
-            None => format!("<urlopen error {e}>"),
-        },
-        ureq::Error::HostNotFound => "<urlopen error [Errno -2] Name or service not known>".to_owned(),
-        ureq::Error::ConnectionFailed => "<urlopen error connection failed>".to_owned(),
-        ureq::Error::Timeout(_) => "<urlopen error timed out>".to_owned(),
-        other => other.to_string(),
-    };
-    format!("Request failed: {because}")
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
 /// The last part of a URL's path, or what `Content-Disposition` says.
@@ -394,10 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proxies_are_left_out_and_names_found() {
-        assert!(excluded("a.example.org", "localhost, .example.org"));
-        assert!(excluded("x", "*"));
-        assert!(!excluded("notexample.org", "example.org"));
+    fn names_are_found_in_addresses_and_headers() {
         assert_eq!(file_name("http://h/a/b.sh?x=1", None), "b.sh");
         assert_eq!(file_name("http://h", None), "index.html");
         assert_eq!(file_name("http://h/a", Some("attachment; filename=\"../c.tar\"")), "c.tar");

@@ -75,12 +75,8 @@ const OPTIONS: &[Opt] = &[
 ];
 
 impl Module for Service {
-    const SPEC: Spec = Spec {
-        aliases: &["sysvinit"],
-        options: &[OPTIONS],
-        required_one_of: &[&["state", "enabled"]],
-        ..Spec::new("service")
-    };
+    const SPEC: Spec =
+        Spec { options: &[OPTIONS], required_one_of: &[&["state", "enabled"]], ..Spec::new("service") };
     type Args = Args;
     type Change = Change;
 
@@ -152,7 +148,8 @@ impl Module for Service {
     }
 }
 
-fn pause(seconds: u64, host: &Host<'_>) {
+/// Waits so many seconds, unless the step is cancelled.
+pub(super) fn pause(seconds: u64, host: &Host<'_>) {
     for _ in 0..seconds.saturating_mul(10) {
         if host.runner.cancelled() {
             return;
@@ -232,7 +229,8 @@ fn says_stopped(out: &str) -> bool {
     ["not running", "is stopped", "stop/waiting", "is not started"].iter().any(|s| out.contains(s))
 }
 
-fn process_matches(pattern: &str) -> bool {
+/// Whether a process other than this one has this in its command line.
+pub(super) fn process_matches(pattern: &str) -> bool {
     let own = std::process::id().to_string();
     system::names("/proc").iter().filter(|n| n.bytes().all(|b| b.is_ascii_digit()) && **n != own).any(|pid| {
         system::text(format!("/proc/{pid}/cmdline"))

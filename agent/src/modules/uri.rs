@@ -226,13 +226,12 @@ fn percent(text: &str) -> String {
 fn described(asked: &str, answer: &Answer) -> Outcome {
     let mut values = Map::new();
     let mut cookies = Map::new();
-    for name in answer.headers.keys() {
-        let all: Vec<String> = answer
-            .headers
-            .get_all(name)
-            .iter()
-            .map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned())
-            .collect();
+    for (at, (name, _)) in answer.headers.iter().enumerate() {
+        if answer.headers[..at].iter().any(|(earlier, _)| earlier == name) {
+            continue;
+        }
+        let all: Vec<&str> =
+            answer.headers[at..].iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect();
         if name == "set-cookie" {
             for cookie in &all {
                 if let Some((name, value)) = cookie.split(';').next().and_then(|pair| pair.split_once('=')) {
@@ -240,7 +239,7 @@ fn described(asked: &str, answer: &Answer) -> Outcome {
                 }
             }
         }
-        values.insert(name.as_str().replace('-', "_"), all.join(", ").into());
+        values.insert(name.replace('-', "_"), all.join(", ").into());
     }
     let string =
         cookies.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect::<Vec<_>>();

@@ -532,8 +532,10 @@ fn list(args: &Args, tool: &str, what: &str, host: &Host<'_>) -> Result<Outcome,
             "envra": format!("{epoch}:{name}-{version}-{release}.{arch}"),
         })
     };
-    if what == "installed" || !matches!(what, "available" | "updates" | "repos" | "repositories") {
-        let found: Vec<_> = rpm::installed(host)?
+    let pattern = !matches!(what, "installed" | "available" | "updates" | "repos" | "repositories");
+    let mut found = Vec::new();
+    if what == "installed" || pattern {
+        found = rpm::installed(host)?
             .into_iter()
             .filter(|p| what == "installed" || p.spellings().iter().any(|s| matches(what, s)))
             .map(|p| {
@@ -546,12 +548,14 @@ fn list(args: &Args, tool: &str, what: &str, host: &Host<'_>) -> Result<Outcome,
                 )
             })
             .collect();
+    }
+    if what == "installed" {
         return Ok(outcome(false, json!({"results": found, "rc": 0, "msg": ""})));
     }
     let mut argv = command(tool, args);
     let state = match what {
         "updates" => "updates",
-        "available" => "available",
+        _ if pattern || what == "available" => "available",
         _ => {
             argv.extend(["-q".into(), "repolist".into()]);
             let answer = run(host, &argv)?.or_fault("cannot list the repositories")?;
@@ -566,17 +570,19 @@ fn list(args: &Args, tool: &str, what: &str, host: &Host<'_>) -> Result<Outcome,
         }
     };
     argv.extend(["-q".into(), "list".into(), state.into()]);
-    let answer = run(host, &argv)?.or_fault("cannot list packages")?;
-    let found: Vec<_> = answer
-        .out
-        .lines()
-        .filter_map(|line| {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let [name, version, repository] = words.as_slice() else { return None };
-            let (name, arch) = name.rsplit_once('.')?;
-            Some(entry(name, arch, version, "available", repository))
-        })
-        .collect();
+    if pattern {
+        argv.push(what.to_owned());
+    }
+    let mut answer = run(host, &argv)?;
+    if !(pattern && answer.err.to_lowercase().contains("no matching packages")) {
+        answer = answer.or_fault("cannot list packages")?;
+    }
+    found.extend(answer.out.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [name, version, repository] = words.as_slice() else { return None };
+        let (name, arch) = name.rsplit_once('.')?;
+        Some(entry(name, arch, version, "available", repository))
+    }));
     Ok(outcome(false, json!({"results": found, "rc": 0, "msg": ""})))
 }
 
@@ -609,6 +615,27 @@ mod tests {
             let script = Script::of(&[(QUERY, 0, DATABASE)]);
             assert!(matches!(inspect(json!({"name": [name]}), &script), Ok(Inspection::Same(_))), "{name}");
         }
+    }
+
+    #[test]
+    fn a_pattern_lists_what_is_installed_and_what_is_available() {
+        let _root = centos();
+        let listed = |what: &str, rc, said: &str| {
+            let line = format!("/usr/bin/yum -y -q list available {what}");
+            let script = Script::of(&[(QUERY, 0, DATABASE), (&line, rc, said)]);
+            let Inspection::Same(found) = inspect(json!({"list": what}), &script)? else { panic!("a list") };
+            let entries = found.values["results"].as_array().expect("entries").clone();
+            Ok(entries.iter().map(|e| format!("{} {} {}", e["name"], e["version"], e["yumstate"])).collect())
+        };
+        let answer: Result<Vec<String>, Fault> =
+            listed("docker", 0, "Available Packages\ndocker.x86_64   2:1.13.1-209.el7   extras\n");
+        assert_eq!(
+            answer.expect("a list"),
+            [r#""docker" "1.13.1" "installed""#, r#""docker" "1.13.1" "available""#]
+        );
+        let none = listed("nothing", 1, "Error: No matching Packages to list\n");
+        assert!(none.expect("a list").is_empty());
+        assert!(listed("nothing", 1, "Error: Failed to download metadata for repo 'base'\n").is_err());
     }
 
     #[test]

@@ -103,8 +103,7 @@ fn boolean_choice(option: &Opt, value: &Value) -> Option<&'static str> {
 
 fn kind(kind: Kind, value: Value) -> Result<Value, &'static str> {
     match kind {
-        Kind::Str => text(&value).map(Value::from).ok_or("a string"),
-        Kind::Path => text(&value).map(Value::from).ok_or("a path"),
+        Kind::Str | Kind::Path => Ok(text(&value).unwrap_or_else(|| written(&value)).into()),
         Kind::Bool => boolean(&value).map(Value::from).ok_or("a boolean"),
         Kind::Int => integer(&value).map(Value::from).ok_or("an integer"),
         Kind::Float => float(&value).ok_or("a number"),
@@ -129,6 +128,38 @@ fn text(value: &Value) -> Option<String> {
         Value::Number(n) => n.to_string(),
         Value::Null | Value::Array(_) | Value::Object(_) => return None,
     })
+}
+
+/// Any value as Python would write it: what Ansible makes of a list or mapping where an option wants text.
+fn written(value: &Value) -> String {
+    let joined = |parts: Vec<String>| parts.join(", ");
+    match value {
+        Value::Null => "None".to_owned(),
+        Value::String(s) => quoted(s),
+        Value::Array(items) => format!("[{}]", joined(items.iter().map(written).collect())),
+        Value::Object(entries) => {
+            let entries = entries.iter().map(|(k, v)| format!("{}: {}", quoted(k), written(v)));
+            format!("{{{}}}", joined(entries.collect()))
+        }
+        scalar => text(scalar).unwrap_or_default(),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    let mut out = String::from(quote);
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c == quote || c == '\\' => out.extend(['\\', c]),
+            c if c.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push(quote);
+    out
 }
 
 fn boolean(value: &Value) -> Option<bool> {
@@ -327,6 +358,7 @@ mod tests {
         Opt::str("src"),
         Opt::str("content"),
         Opt::str("password").secret(),
+        Opt::int("token").secret(),
     ];
     static SPEC: Spec = Spec {
         options: &[OPTIONS],
@@ -374,9 +406,16 @@ mod tests {
     }
 
     #[test]
+    fn a_list_or_mapping_for_a_string_is_written_as_python_would() {
+        let given = json!({"path": "/x", "state": "no", "content": ["a", "b'c", {"k": [1, true, null, 1.5, "\u{e9}\n"]}]});
+        let coerced = coerced(given).expect("coerced");
+        assert_eq!(coerced["content"], r#"['a', "b'c", {'k': [1, True, None, 1.5, 'é\n']}]"#);
+    }
+
+    #[test]
     fn every_fault_is_told_at_once() {
         let args = json!({
-            "pth": "/x", "force": "maybe", "state": "gone", "src": "a", "content": "b", "password": ["x"],
+            "pth": "/x", "force": "maybe", "state": "gone", "src": "a", "content": "b", "token": ["x"],
         });
         assert_eq!(
             coerced(args),
@@ -384,7 +423,7 @@ mod tests {
                 "`thing` has no option `pth`, did you mean `path`?".to_owned(),
                 "`force` of `thing` must be a boolean, not `maybe`".to_owned(),
                 "`state` of `thing` must be one of `present`, `absent`, `no`, not `gone`".to_owned(),
-                "`password` of `thing` must be a string, not what was given".to_owned(),
+                "`token` of `thing` must be an integer, not what was given".to_owned(),
                 "`thing` needs `path`".to_owned(),
                 "`thing` takes only one of `src`, `content`".to_owned(),
             ])

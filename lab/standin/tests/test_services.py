@@ -1,6 +1,7 @@
 import json
 import os
 import socket
+import time
 import unittest
 import urllib.request
 
@@ -111,6 +112,26 @@ class Cluster(unittest.TestCase):
         self.check(lambda: masters[2].violations(), "quorum loss is noticed")
         found = masters[2].violations()[0]
         self.assertEqual((found["kind"], found["down"], found["expected"]), ("quorum_lost", MASTERS[:2], False))
+
+    def test_gap_of_three_is_announced_unless_both_are_upgraded(self):
+        # The first one has to be down for longer than two that went together may be apart, if nobody upgrades.
+        for locks, apart, expected in ([], 2.5, True), (MASTERS[:2], 2.5, False), (MASTERS[1:2], 0.0, True):
+            with self.subTest(locks=locks):
+                lab = Loopback()
+                self.addCleanup(lab.close)
+                masters = [lab.node(ip, "master", MASTERS) for ip in MASTERS]
+                for m in masters:
+                    m.start("exhibitor")
+                self.check(lambda: all([e["code"] for e in m.json(8181, STATUS) or ()] == [3, 3, 3] for m in masters), "all serve")
+                for ip in locks:
+                    request("PUT", f"http://{MASTERS[2]}:8181/standin/upgrades/{ip}")
+                masters[0].stop("exhibitor")
+                time.sleep(apart)
+                masters[1].stop("exhibitor")
+                self.check(lambda: masters[2].violations(), "quorum loss is noticed")
+                found = masters[2].violations()[0]
+                self.assertEqual((found["kind"], found["expected"]), ("quorum_lost", expected))
+                lab.close()
 
     def test_address_outside_the_list_stops_exhibitor_since_1_12(self):
         stranger = self.lab.node("127.0.77.99", "master", MASTERS)

@@ -4,20 +4,21 @@ use aws_sdk_ec2::types::{Address, DomainType, ResourceType};
 use serde_json::{Value as Json, json};
 
 use super::client::{Clients, fault};
+use super::tags::Whose;
 use super::{id, tags};
 use crate::infra::cloud::{Found, Options};
 use crate::infra::fault::CloudFault;
 use crate::infra::identity::{Identity, Tags};
 use crate::infra::kinds::Kind;
 
-pub(super) async fn find(clients: &Clients, owner: &str) -> Result<Vec<Found>, CloudFault> {
-    let call = clients.ec2.describe_addresses().filters(tags::owned_by(owner));
+pub(super) async fn find(clients: &Clients, whose: &Whose<'_>) -> Result<Vec<Found>, CloudFault> {
+    let call = clients.ec2.describe_addresses().set_filters(whose.filters());
     let reply = call.send().await.map_err(|e| fault("ec2:DescribeAddresses", &e))?;
     Ok(reply.addresses().iter().filter_map(read).collect())
 }
 
 fn read(address: &Address) -> Option<Found> {
-    let (tags, identity) = tags::identified(address.tags())?;
+    let (tags, identity) = tags::identified(address.tags());
     let id = address.allocation_id()?.to_owned();
     let result = json!({
         "id": id,
@@ -35,7 +36,7 @@ pub(super) async fn create(clients: &Clients, identity: &Identity, tags: &Tags) 
         .once
         .allocate_address()
         .domain(DomainType::Vpc)
-        .tag_specifications(tags::at_creation(ResourceType::ElasticIp, tags));
+        .set_tag_specifications(tags::at_creation(ResourceType::ElasticIp, tags));
     let reply = call.send().await.map_err(|e| fault(CALL, &e))?;
     let id = id(CALL, reply.allocation_id())?;
     let result = json!({

@@ -9,8 +9,9 @@ use base64::Engine as _;
 use serde_json::{Value as Json, json};
 
 use super::client::{Clients, fault};
+use super::tags::Whose;
 use super::waiting::{Patience, until};
-use super::{cannot_change, id, sorted, tags, text};
+use super::{cannot_change, id, refused, sorted, tags, text};
 use crate::infra::cloud::{Found, Options};
 use crate::infra::fault::{Class, CloudFault};
 use crate::infra::identity::{Identity, Tags};
@@ -18,10 +19,6 @@ use crate::infra::kinds::Kind;
 
 /// AWS's limit, before base64.
 const USER_DATA_MOST: usize = 16 * 1024;
-
-fn refused(text: impl Into<String>) -> CloudFault {
-    CloudFault::refused("plan", text)
-}
 
 pub(super) fn normal(identity: &Identity, options: &mut Options) -> Result<(), CloudFault> {
     sorted(options, "security_groups");
@@ -98,12 +95,12 @@ fn device(volume: &Json) -> Result<BlockDeviceMapping, CloudFault> {
 /// Terminated ones stay in sight for about an hour.
 const LIVING: [&str; 4] = ["pending", "running", "stopping", "stopped"];
 
-pub(super) async fn find(clients: &Clients, owner: &str) -> Result<Vec<Found>, CloudFault> {
+pub(super) async fn find(clients: &Clients, whose: &Whose<'_>) -> Result<Vec<Found>, CloudFault> {
     let living = Filter::builder()
         .name("instance-state-name")
         .set_values(Some(LIVING.map(ToOwned::to_owned).to_vec()))
         .build();
-    let call = clients.ec2.describe_instances().filters(tags::owned_by(owner)).filters(living);
+    let call = clients.ec2.describe_instances().set_filters(whose.filters()).filters(living);
     let mut pages = call.into_paginator().send();
     let mut all = Vec::new();
     while let Some(page) = pages.next().await {
@@ -123,7 +120,7 @@ fn state(instance: &Instance) -> Option<&InstanceStateName> {
 }
 
 fn read(instance: &Instance) -> Option<Found> {
-    let (tags, identity) = tags::identified(instance.tags())?;
+    let (tags, identity) = tags::identified(instance.tags());
     let id = instance.instance_id()?.to_owned();
     let mut groups: Vec<&str> = instance.security_groups().iter().filter_map(|g| g.group_id()).collect();
     groups.sort_unstable();
@@ -159,9 +156,15 @@ fn read(instance: &Instance) -> Option<Found> {
         "subnet_id": instance.subnet_id(),
         "vpc_id": instance.vpc_id(),
         "key_name": instance.key_name(),
+        "launch_time": instance.launch_time().map(ToString::to_string),
+        "ami_launch_index": instance.ami_launch_index(),
+        "architecture": instance.architecture().map(|a| a.as_str()),
         "placement": {"availability_zone": instance.placement().and_then(|p| p.availability_zone())},
         "security_groups": names,
-        "state": {"name": state(instance).map(InstanceStateName::as_str)},
+        "state": {
+            "name": state(instance).map(InstanceStateName::as_str),
+            "code": instance.state().and_then(|s| s.code()),
+        },
         "tags": tags,
     });
     let (Json::Object(state), Json::Object(result)) = (known, result) else { return None };
@@ -203,7 +206,7 @@ pub(super) async fn create(
         .run_instances()
         .min_count(1)
         .max_count(1)
-        .client_token(identity.token(Kind::Instance.name(), generation))
+        .client_token(super::token(Kind::Instance, identity, wanted, generation))
         .image_id(text(wanted, "image_id")?)
         .instance_type(InstanceType::from(text(wanted, "instance_type")?))
         .network_interfaces(interface)
@@ -213,8 +216,10 @@ pub(super) async fn create(
         .set_block_device_mappings(Some(volumes).filter(|v| !v.is_empty()))
         .set_disable_api_termination(flag("termination_protection"))
         .set_ebs_optimized(flag("ebs_optimized"))
-        .tag_specifications(tags::at_creation(ResourceType::Instance, tags))
-        .tag_specifications(tags::at_creation(ResourceType::Volume, tags));
+        .set_tag_specifications(tags::at_creation(ResourceType::Instance, tags).map(|mut all| {
+            all.extend(tags::at_creation(ResourceType::Volume, tags).into_iter().flatten());
+            all
+        }));
     let reply = call.send().await.map_err(|e| fault(CALL, &e))?;
     let instance = reply.instances().first();
     let id = id(CALL, instance.and_then(Instance::instance_id))?;
@@ -298,6 +303,23 @@ pub(super) async fn set(
                 Some(InstanceStateName::Stopped) => start(clients, id).await,
                 _ => until_state(clients, id, InstanceStateName::Running).await,
             }
+        }
+        // What tasks ask for.
+        "power" => match value.as_str() {
+            Some("stopped") => stop(clients, id).await,
+            Some("rebooted") => {
+                let call = ec2.reboot_instances().instance_ids(id);
+                call.send().await.map(drop).map_err(|e| fault("ec2:RebootInstances", &e))
+            }
+            Some("restarted") => {
+                stop(clients, id).await?;
+                start(clients, id).await
+            }
+            _ => start(clients, id).await,
+        },
+        "termination_protection" => {
+            let call = modify.disable_api_termination(boolean);
+            call.send().await.map(drop).map_err(|e| fault(CALL, &e))
         }
         "security_groups" => {
             let call = modify.set_groups(Some(strings(Some(value))));

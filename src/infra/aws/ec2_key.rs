@@ -5,6 +5,7 @@ use aws_sdk_ec2::types::{KeyPairInfo, ResourceType};
 use serde_json::{Value as Json, json};
 
 use super::client::{Clients, fault};
+use super::tags::Whose;
 use super::{id, tags, text};
 use crate::infra::cloud::{Found, Options};
 use crate::infra::fault::CloudFault;
@@ -34,14 +35,14 @@ fn bare(written: &str) -> Option<String> {
     }
 }
 
-pub(super) async fn find(clients: &Clients, owner: &str) -> Result<Vec<Found>, CloudFault> {
-    let call = clients.ec2.describe_key_pairs().filters(tags::owned_by(owner)).include_public_key(true);
+pub(super) async fn find(clients: &Clients, whose: &Whose<'_>) -> Result<Vec<Found>, CloudFault> {
+    let call = clients.ec2.describe_key_pairs().set_filters(whose.filters()).include_public_key(true);
     let reply = call.send().await.map_err(|e| fault("ec2:DescribeKeyPairs", &e))?;
     Ok(reply.key_pairs().iter().filter_map(read).collect())
 }
 
 fn read(key: &KeyPairInfo) -> Option<Found> {
-    let (tags, identity) = tags::identified(key.tags())?;
+    let (tags, identity) = tags::identified(key.tags());
     let id = key.key_pair_id()?.to_owned();
     let state = json!({"name": key.key_name(), "key_material": key.public_key().and_then(bare)});
     let result = json!({
@@ -67,7 +68,7 @@ pub(super) async fn create(
         .import_key_pair()
         .key_name(name)
         .public_key_material(Blob::new(material))
-        .tag_specifications(tags::at_creation(ResourceType::KeyPair, tags));
+        .set_tag_specifications(tags::at_creation(ResourceType::KeyPair, tags));
     let reply = call.send().await.map_err(|e| fault(CALL, &e))?;
     id(CALL, reply.key_pair_id())?;
     let info = KeyPairInfo::builder()

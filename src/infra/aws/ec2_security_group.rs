@@ -9,8 +9,9 @@ use aws_sdk_ec2::types::{Filter, IpPermission, IpRange, ResourceType, SecurityGr
 use serde_json::{Value as Json, json};
 
 use super::client::{Clients, fault};
+use super::tags::Whose;
 use super::waiting::{Patience, until};
-use super::{cannot_change, id, tags, text};
+use super::{cannot_change, id, refused, tags, text};
 use crate::infra::cloud::{Found, Options};
 use crate::infra::fault::{Class, CloudFault};
 use crate::infra::identity::{Identity, Tags};
@@ -43,18 +44,19 @@ impl Names {
     }
 
     fn learn(&self, groups: &[SecurityGroup]) {
-        let known = groups.iter().filter(|g| tags::identified(g.tags()).is_some());
-        let pairs = known.filter_map(|g| Some((g.group_id()?.to_owned(), g.group_name()?.to_owned())));
+        let known = groups.iter().filter(|g| !tags::identified(g.tags()).1.is_nobody());
+        self.learn_all(known);
+    }
+
+    fn learn_all<'g>(&self, groups: impl IntoIterator<Item = &'g SecurityGroup>) {
+        let groups = groups.into_iter();
+        let pairs = groups.filter_map(|g| Some((g.group_id()?.to_owned(), g.group_name()?.to_owned())));
         self.all().extend(pairs);
     }
 
     fn source(&self, id: &str) -> Source {
         self.all().get(id).map_or_else(|| Source::Group(id.to_owned()), |name| Source::Named(name.clone()))
     }
-}
-
-fn refused(text: String) -> CloudFault {
-    CloudFault::refused("plan", text)
 }
 
 pub(super) fn normal(names: &Names, identity: &Identity, options: &mut Options) -> Result<(), CloudFault> {
@@ -241,20 +243,28 @@ async fn permissions(clients: &Clients, vpc: &str, rules: &[&Rule]) -> Result<Ve
     Ok(all)
 }
 
-pub(super) async fn find(clients: &Clients, names: &Names, owner: &str) -> Result<Vec<Found>, CloudFault> {
-    let call = clients.ec2.describe_security_groups().filters(tags::owned_by(owner));
+pub(super) async fn find(
+    clients: &Clients,
+    names: &Names,
+    whose: &Whose<'_>,
+) -> Result<Vec<Found>, CloudFault> {
+    let call = clients.ec2.describe_security_groups().set_filters(whose.filters());
     let mut pages = call.into_paginator().send();
     let mut all = Vec::new();
     while let Some(page) = pages.next().await {
         let page = page.map_err(|e| fault("ec2:DescribeSecurityGroups", &e))?;
         all.extend(page.security_groups().to_vec());
     }
-    names.learn(&all);
+    match whose {
+        Whose::Owner(_) => names.learn(&all),
+        // Rules of tasks may name any group of the VPC that was asked for.
+        Whose::Anyone(_) => names.learn_all(&all),
+    }
     Ok(all.iter().filter_map(|group| read(names, group)).collect())
 }
 
 fn read(names: &Names, group: &SecurityGroup) -> Option<Found> {
-    let (tags, identity) = tags::identified(group.tags())?;
+    let (tags, identity) = tags::identified(group.tags());
     let id = group.group_id()?.to_owned();
     let state = json!({
         "name": group.group_name(),
@@ -290,7 +300,7 @@ pub(super) async fn create(
         .group_name(text(wanted, "name")?)
         .description(text(wanted, "description")?)
         .vpc_id(text(wanted, "vpc_id")?)
-        .tag_specifications(tags::at_creation(ResourceType::SecurityGroup, tags));
+        .set_tag_specifications(tags::at_creation(ResourceType::SecurityGroup, tags));
     let reply = call.send().await.map_err(|e| fault(CALL, &e))?;
     let id = id(CALL, reply.group_id())?;
     // The reply tells nothing of the rules that a new group has, and the group may not be in sight at once.

@@ -4,14 +4,15 @@ use aws_sdk_ec2::types::{InternetGateway, ResourceType};
 use serde_json::{Value as Json, json};
 
 use super::client::{Clients, fault};
+use super::tags::Whose;
 use super::{id, tags};
 use crate::infra::cloud::{Found, Options};
 use crate::infra::fault::{Class, CloudFault};
 use crate::infra::identity::{Identity, Tags};
 use crate::infra::kinds::Kind;
 
-pub(super) async fn find(clients: &Clients, owner: &str) -> Result<Vec<Found>, CloudFault> {
-    let call = clients.ec2.describe_internet_gateways().filters(tags::owned_by(owner));
+pub(super) async fn find(clients: &Clients, whose: &Whose<'_>) -> Result<Vec<Found>, CloudFault> {
+    let call = clients.ec2.describe_internet_gateways().set_filters(whose.filters());
     let mut pages = call.into_paginator().send();
     let mut all = Vec::new();
     while let Some(page) = pages.next().await {
@@ -22,7 +23,7 @@ pub(super) async fn find(clients: &Clients, owner: &str) -> Result<Vec<Found>, C
 }
 
 fn read(gateway: &InternetGateway) -> Option<Found> {
-    let (tags, identity) = tags::identified(gateway.tags())?;
+    let (tags, identity) = tags::identified(gateway.tags());
     let id = gateway.internet_gateway_id()?.to_owned();
     let vpc = gateway.attachments().iter().find_map(|a| a.vpc_id());
     let mut state = Options::new();
@@ -38,7 +39,7 @@ fn read(gateway: &InternetGateway) -> Option<Found> {
 pub(super) async fn create(clients: &Clients, identity: &Identity, tags: &Tags) -> Result<Found, CloudFault> {
     const CALL: &str = "ec2:CreateInternetGateway";
     let tags = tags::at_creation(ResourceType::InternetGateway, tags);
-    let call = clients.once.create_internet_gateway().tag_specifications(tags);
+    let call = clients.once.create_internet_gateway().set_tag_specifications(tags);
     let reply = call.send().await.map_err(|e| fault(CALL, &e))?;
     let gateway = reply.internet_gateway();
     let id = id(CALL, gateway.and_then(InternetGateway::internet_gateway_id))?;

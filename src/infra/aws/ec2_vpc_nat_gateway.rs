@@ -4,6 +4,7 @@ use aws_sdk_ec2::types::{NatGateway, NatGatewayState, ResourceType};
 use serde_json::{Value as Json, json};
 
 use super::client::{Clients, fault};
+use super::tags::Whose;
 use super::waiting::{Patience, until};
 use super::{cannot_change, ec2_eip, id, tags, text};
 use crate::infra::cloud::{Found, Options};
@@ -16,8 +17,8 @@ pub(super) fn normal(options: &mut Options) {
     options.insert("wait".to_owned(), true.into());
 }
 
-pub(super) async fn find(clients: &Clients, owner: &str) -> Result<Vec<Found>, CloudFault> {
-    let mut pages = clients.ec2.describe_nat_gateways().filter(tags::owned_by(owner)).into_paginator().send();
+pub(super) async fn find(clients: &Clients, whose: &Whose<'_>) -> Result<Vec<Found>, CloudFault> {
+    let mut pages = clients.ec2.describe_nat_gateways().set_filter(whose.filters()).into_paginator().send();
     let mut all = Vec::new();
     while let Some(page) = pages.next().await {
         let page = page.map_err(|e| fault("ec2:DescribeNatGateways", &e))?;
@@ -32,7 +33,7 @@ fn lives(gateway: &NatGateway) -> bool {
 }
 
 fn read(gateway: &NatGateway) -> Option<Found> {
-    let (tags, identity) = tags::identified(gateway.tags())?;
+    let (tags, identity) = tags::identified(gateway.tags());
     let id = gateway.nat_gateway_id()?.to_owned();
     let address = gateway.nat_gateway_addresses().first();
     let state = json!({
@@ -77,7 +78,10 @@ pub(super) async fn create(
         Some(given) => given.to_owned(),
         // An earlier try may have got as far as the address.
         None => {
-            match ec2_eip::find(clients, &identity.owner).await?.into_iter().find(|f| f.identity == *identity)
+            match ec2_eip::find(clients, &Whose::Owner(&identity.owner))
+                .await?
+                .into_iter()
+                .find(|f| f.identity == *identity)
             {
                 Some(address) => address.id,
                 None => ec2_eip::create(clients, identity, tags).await?.id,
@@ -89,8 +93,8 @@ pub(super) async fn create(
         .create_nat_gateway()
         .subnet_id(text(wanted, "subnet_id")?)
         .allocation_id(address)
-        .client_token(identity.token(Kind::NatGateway.name(), generation))
-        .tag_specifications(tags::at_creation(ResourceType::Natgateway, tags));
+        .client_token(super::token(Kind::NatGateway, identity, wanted, generation))
+        .set_tag_specifications(tags::at_creation(ResourceType::Natgateway, tags));
     let reply = call.send().await.map_err(|e| fault(CALL, &e))?;
     let gateway = reply.nat_gateway();
     let id = id(CALL, gateway.and_then(NatGateway::nat_gateway_id))?;

@@ -4,6 +4,7 @@ use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Tenancy, Vpc, VpcA
 use serde_json::{Value as Json, json};
 
 use super::client::{Clients, fault};
+use super::tags::Whose;
 use super::{cannot_change, cidr, id, tags, text};
 use crate::infra::cloud::{Found, Options};
 use crate::infra::fault::CloudFault;
@@ -18,8 +19,8 @@ pub(super) fn normal(options: &mut Options) -> Result<(), CloudFault> {
     Ok(())
 }
 
-pub(super) async fn find(clients: &Clients, owner: &str) -> Result<Vec<Found>, CloudFault> {
-    let mut pages = clients.ec2.describe_vpcs().filters(tags::owned_by(owner)).into_paginator().send();
+pub(super) async fn find(clients: &Clients, whose: &Whose<'_>) -> Result<Vec<Found>, CloudFault> {
+    let mut pages = clients.ec2.describe_vpcs().set_filters(whose.filters()).into_paginator().send();
     let mut all = Vec::new();
     while let Some(page) = pages.next().await {
         for vpc in page.map_err(|e| fault("ec2:DescribeVpcs", &e))?.vpcs() {
@@ -49,7 +50,7 @@ async fn attribute(clients: &Clients, id: &str, name: VpcAttributeName) -> Resul
 }
 
 fn read(vpc: &Vpc) -> Option<Found> {
-    let (tags, identity) = tags::identified(vpc.tags())?;
+    let (tags, identity) = tags::identified(vpc.tags());
     let id = vpc.vpc_id()?.to_owned();
     let tenancy = vpc.instance_tenancy().map(Tenancy::as_str);
     let state = json!({"cidr_block": vpc.cidr_block(), "tenancy": tenancy});
@@ -81,7 +82,7 @@ pub(super) async fn create(
         .create_vpc()
         .cidr_block(text(wanted, "cidr_block")?)
         .set_instance_tenancy(tenancy)
-        .tag_specifications(tags::at_creation(ResourceType::Vpc, tags));
+        .set_tag_specifications(tags::at_creation(ResourceType::Vpc, tags));
     let reply = call.send().await.map_err(|e| fault(CALL, &e))?;
     let vpc = reply.vpc();
     let id = id(CALL, vpc.and_then(Vpc::vpc_id))?;

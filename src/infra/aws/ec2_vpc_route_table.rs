@@ -6,15 +6,12 @@ use aws_sdk_ec2::types::{Filter, ResourceType, Route, RouteOrigin, RouteTable};
 use serde_json::{Value as Json, json};
 
 use super::client::{Clients, fault};
-use super::{cannot_change, id, sorted, tags, text};
+use super::tags::Whose;
+use super::{cannot_change, id, refused, sorted, tags, text};
 use crate::infra::cloud::{Found, Options};
 use crate::infra::fault::{Class, CloudFault};
 use crate::infra::identity::{Identity, Tags};
 use crate::infra::kinds::Kind;
-
-fn refused(text: String) -> CloudFault {
-    CloudFault::refused("plan", text)
-}
 
 pub(super) fn normal(options: &mut Options) -> Result<(), CloudFault> {
     for option in ["purge_routes", "purge_subnets"] {
@@ -92,9 +89,8 @@ fn there(routes: &[Route]) -> BTreeMap<String, String> {
         .collect()
 }
 
-pub(super) async fn find(clients: &Clients, owner: &str) -> Result<Vec<Found>, CloudFault> {
-    let mut pages =
-        clients.ec2.describe_route_tables().filters(tags::owned_by(owner)).into_paginator().send();
+pub(super) async fn find(clients: &Clients, whose: &Whose<'_>) -> Result<Vec<Found>, CloudFault> {
+    let mut pages = clients.ec2.describe_route_tables().set_filters(whose.filters()).into_paginator().send();
     let mut all = Vec::new();
     while let Some(page) = pages.next().await {
         let page = page.map_err(|e| fault("ec2:DescribeRouteTables", &e))?;
@@ -104,7 +100,7 @@ pub(super) async fn find(clients: &Clients, owner: &str) -> Result<Vec<Found>, C
 }
 
 fn read(table: &RouteTable) -> Option<Found> {
-    let (tags, identity) = tags::identified(table.tags())?;
+    let (tags, identity) = tags::identified(table.tags());
     let id = table.route_table_id()?.to_owned();
     let mut subnets: Vec<&str> = table.associations().iter().filter_map(|a| a.subnet_id()).collect();
     subnets.sort_unstable();
@@ -136,8 +132,8 @@ pub(super) async fn create(
         .once
         .create_route_table()
         .vpc_id(text(wanted, "vpc_id")?)
-        .client_token(identity.token(Kind::RouteTable.name(), generation))
-        .tag_specifications(tags::at_creation(ResourceType::RouteTable, tags));
+        .client_token(super::token(Kind::RouteTable, identity, wanted, generation))
+        .set_tag_specifications(tags::at_creation(ResourceType::RouteTable, tags));
     let reply = call.send().await.map_err(|e| fault(CALL, &e))?;
     let id = id(CALL, reply.route_table().and_then(RouteTable::route_table_id))?;
     reply.route_table().and_then(read).filter(|f| f.identity == *identity).ok_or_else(|| {

@@ -4,6 +4,7 @@ use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Subnet};
 use serde_json::{Value as Json, json};
 
 use super::client::{Clients, fault};
+use super::tags::Whose;
 use super::{cannot_change, cidr, id, tags, text};
 use crate::infra::cloud::{Found, Options};
 use crate::infra::fault::CloudFault;
@@ -16,8 +17,8 @@ pub(super) fn normal(options: &mut Options) -> Result<(), CloudFault> {
     Ok(())
 }
 
-pub(super) async fn find(clients: &Clients, owner: &str) -> Result<Vec<Found>, CloudFault> {
-    let mut pages = clients.ec2.describe_subnets().filters(tags::owned_by(owner)).into_paginator().send();
+pub(super) async fn find(clients: &Clients, whose: &Whose<'_>) -> Result<Vec<Found>, CloudFault> {
+    let mut pages = clients.ec2.describe_subnets().set_filters(whose.filters()).into_paginator().send();
     let mut all = Vec::new();
     while let Some(page) = pages.next().await {
         all.extend(page.map_err(|e| fault("ec2:DescribeSubnets", &e))?.subnets().iter().filter_map(read));
@@ -26,7 +27,7 @@ pub(super) async fn find(clients: &Clients, owner: &str) -> Result<Vec<Found>, C
 }
 
 fn read(subnet: &Subnet) -> Option<Found> {
-    let (tags, identity) = tags::identified(subnet.tags())?;
+    let (tags, identity) = tags::identified(subnet.tags());
     let id = subnet.subnet_id()?.to_owned();
     let state = json!({
         "vpc_id": subnet.vpc_id(),
@@ -64,7 +65,7 @@ pub(super) async fn create(
         .vpc_id(text(wanted, "vpc_id")?)
         .cidr_block(text(wanted, "cidr")?)
         .set_availability_zone(wanted.get("az").and_then(Json::as_str).map(ToOwned::to_owned))
-        .tag_specifications(tags::at_creation(ResourceType::Subnet, tags));
+        .set_tag_specifications(tags::at_creation(ResourceType::Subnet, tags));
     let reply = call.send().await.map_err(|e| fault(CALL, &e))?;
     let id = id(CALL, reply.subnet().and_then(Subnet::subnet_id))?;
     reply.subnet().and_then(read).filter(|f| f.identity == *identity).ok_or_else(|| {

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::client::Clients;
 use super::wire::{Reply, Request, Service, blocks, encoded, first, send, texts};
-use super::{cannot_change, sorted, text};
+use super::{cannot_change, refused, sorted, text};
 use crate::infra::cloud::{Found, Options};
 use crate::infra::fault::{Class, CloudFault};
 use crate::infra::identity::{Identity, Tags};
@@ -14,10 +14,6 @@ use crate::infra::kinds::Kind;
 
 /// The name of the one inline policy that we keep.
 const POLICY: &str = "dcos-play";
-
-fn refused(text: impl Into<String>) -> CloudFault {
-    CloudFault::refused("plan", text)
-}
 
 fn path_of(owner: &str) -> String {
     format!("/dcos-play/{owner}/")
@@ -54,17 +50,25 @@ pub(super) fn normal(identity: &Identity, options: &mut Options) -> Result<(), C
     Ok(())
 }
 
-async fn ask(clients: &Clients, call: &'static str, pairs: &[(&str, &str)]) -> Result<Reply, CloudFault> {
+pub(super) async fn ask(
+    clients: &Clients,
+    call: &'static str,
+    pairs: &[(&str, &str)],
+) -> Result<Reply, CloudFault> {
     let action = call.trim_start_matches("iam:");
     let mut body = format!("Action={action}&Version=2010-05-08");
     for (key, value) in pairs {
         body.push_str(&format!("&{}={}", encoded(key), encoded(value)));
     }
-    send(clients, &Request { service: Service::Iam, call, method: "POST", path: "/", query: &[], body }).await
+    send(
+        clients,
+        &Request { service: Service::Iam, call, method: "POST", path: "/", query: &[], headers: &[], body },
+    )
+    .await
 }
 
 /// As [`ask`], where what isn't there is an answer too.
-async fn maybe(
+pub(super) async fn maybe(
     clients: &Clients,
     call: &'static str,
     pairs: &[(&str, &str)],
@@ -100,7 +104,7 @@ pub(super) async fn find(clients: &Clients, owner: &str) -> Result<Vec<Found>, C
 }
 
 /// A document that IAM sends in percent form.
-fn decoded(text: &str) -> Json {
+pub(super) fn decoded(text: &str) -> Json {
     let bytes = text.as_bytes();
     let (mut out, mut at) = (Vec::new(), 0);
     while let Some(byte) = bytes.get(at) {
@@ -155,7 +159,7 @@ async fn read(clients: &Clients, name: &str) -> Result<Option<Found>, CloudFault
     Ok(Some(Found { kind: Kind::Role, id: name.to_owned(), identity, tags, state, result }))
 }
 
-fn tag_pairs(tags: &Tags) -> Vec<(String, String)> {
+pub(super) fn tag_pairs(tags: &Tags) -> Vec<(String, String)> {
     tags.iter()
         .enumerate()
         .flat_map(|(at, (key, value))| {

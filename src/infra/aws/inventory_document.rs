@@ -31,6 +31,17 @@ pub(super) fn document(instance: &ec2::Instance, reservation: &ec2::Reservation,
     Json::Object(document)
 }
 
+/// The document of one image.
+pub(super) fn image(image: &ec2::Image) -> Json {
+    let mut document = image.part();
+    let tags = image
+        .tags()
+        .iter()
+        .filter_map(|tag| Some((tag.key()?.to_owned(), Json::from(tag.value().unwrap_or_default()))));
+    document["tags"] = Json::Object(tags.collect());
+    document
+}
+
 /// Something inside a description.
 trait Part {
     fn part(&self) -> Json;
@@ -100,11 +111,11 @@ macro_rules! fields {
 
 words! {
     AmdSevSnpSpecification, ArchitectureValues, AttachmentStatus, BootModeValues, CapacityReservationPreference, DeviceType,
-    HostnameType, HttpTokensState, HypervisorType, InstanceAutoRecoveryState, InstanceBandwidthWeighting,
+    HostnameType, HttpTokensState, HypervisorType, ImageState, ImageTypeValues, ImdsSupportValues, InstanceAutoRecoveryState, InstanceBandwidthWeighting,
     InstanceBootModeValues, InstanceLifecycleType, InstanceMetadataEndpointState, InstanceMetadataOptionsState,
     InstanceMetadataProtocolState, InstanceMetadataTagsState, InstanceRebootMigrationState, InstanceStateName, InstanceType,
     MonitoringState, NestedVirtualizationSpecification, NetworkInterfaceStatus, PlatformValues, ProductCodeValues, Tenancy,
-    VirtualizationType,
+    TpmSupportValues, VirtualizationType, VolumeType,
 }
 
 fields! {
@@ -159,6 +170,17 @@ fields! {
         http_endpoint, http_protocol_ipv6, http_put_response_hop_limit, http_tokens, instance_metadata_tags, state,
     }
     InstanceNetworkPerformanceOptions { bandwidth_weighting }
+    Image {
+        architecture, block_device_mappings, boot_mode, creation_date, deprecation_time, deregistration_protection,
+        description, ena_support, hypervisor, image_id, image_location, image_owner_alias, image_type, imds_support, kernel_id,
+        last_launched_time, name, owner_id, platform, platform_details, product_codes, public, ramdisk_id, root_device_name,
+        root_device_type, source_image_id, source_image_region, source_instance_id, sriov_net_support, state, state_reason,
+        tpm_support, usage_operation, virtualization_type,
+    }
+    BlockDeviceMapping { device_name, ebs, no_device, virtual_name }
+    EbsBlockDevice {
+        delete_on_termination, encrypted, iops, kms_key_id, outpost_arn, snapshot_id, throughput, volume_size, volume_type,
+    }
     InstanceState { code, name }
     LicenseConfiguration { license_configuration_arn }
     Monitoring { state }

@@ -13,11 +13,21 @@ mod ec2_vpc_net;
 mod ec2_vpc_route_table;
 mod ec2_vpc_subnet;
 mod elb_classic_lb;
+mod elb_options;
+mod elb_stickiness;
+mod host_keys;
 mod iam_role;
 pub mod inventory;
 mod inventory_document;
+mod policies;
 mod s3_bucket;
 mod tags;
+pub mod task;
+mod task_bucket;
+mod task_iam;
+mod task_instance;
+mod task_key;
+mod task_tags;
 mod waiting;
 mod wire;
 
@@ -29,8 +39,9 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::Value as Json;
 
-use self::client::{Clients, fault};
+use self::client::Clients;
 use self::ec2_security_group::Names;
+use self::tags::Whose;
 use self::waiting::pause;
 use super::cloud::{Cloud, Found, Options};
 use super::fault::{Class, CloudFault};
@@ -71,21 +82,7 @@ impl Account {
             Kind::Bucket => return s3_bucket::retag(&self.clients, found, tags).await,
             _ => {}
         }
-        let gone: Vec<&String> =
-            found.tags.keys().filter(|k| !tags.contains_key(*k) && !k.starts_with("aws:")).collect();
-        if !gone.is_empty() {
-            let gone = gone.into_iter().map(|key| aws_sdk_ec2::types::Tag::builder().key(key).build());
-            let call = self.clients.ec2.delete_tags().resources(&found.id).set_tags(Some(gone.collect()));
-            call.send().await.map_err(|e| fault("ec2:DeleteTags", &e))?;
-        }
-        let new: Vec<_> =
-            tags.iter().filter(|(k, v)| found.tags.get(*k) != Some(v) && !k.starts_with("aws:")).collect();
-        if !new.is_empty() {
-            let new = new.into_iter().map(|(key, value)| tags::tag(key, value)).collect();
-            let call = self.clients.ec2.create_tags().resources(&found.id).set_tags(Some(new));
-            call.send().await.map_err(|e| fault("ec2:CreateTags", &e))?;
-        }
-        Ok(())
+        tags::change(&self.clients, &found.id, &found.tags, tags).await
     }
 
     fn is_fresh(&self, text: &str) -> bool {
@@ -101,7 +98,15 @@ impl Account {
     /// The object as it is now, looked up by the owner's tag. One that was just made may not be in sight yet.
     async fn again(&self, found: &Found) -> Result<Found, CloudFault> {
         for attempt in 0.. {
-            let all = self.find(found.kind, &found.identity.owner).await?;
+            let all = if found.identity.is_nobody() {
+                let by_id = task::id_filter(found.kind).map(|name| (name.to_owned(), vec![found.id.clone()]));
+                match self.look(found.kind, Whose::Anyone(by_id.as_slice())).await {
+                    Err(fault) if fault.class == Class::NotFound => Vec::new(),
+                    end => end?,
+                }
+            } else {
+                self.find(found.kind, &found.identity.owner).await?
+            };
             if let Some(now) = all.into_iter().find(|f| f.id == found.id) {
                 return Ok(now);
             }
@@ -116,6 +121,58 @@ impl Account {
             code: String::new(),
             message: format!("{} is gone while it was being changed", found.id),
         })
+    }
+
+    /// Objects of a kind by whom they belong to, or by filters.
+    async fn look(&self, kind: Kind, whose: Whose<'_>) -> Result<Vec<Found>, CloudFault> {
+        let (clients, whose) = (&self.clients, &whose);
+        match kind {
+            Kind::Vpc => ec2_vpc_net::find(clients, whose).await,
+            Kind::Subnet => ec2_vpc_subnet::find(clients, whose).await,
+            Kind::InternetGateway => ec2_vpc_igw::find(clients, whose).await,
+            Kind::Address => ec2_eip::find(clients, whose).await,
+            Kind::NatGateway => ec2_vpc_nat_gateway::find(clients, whose).await,
+            Kind::RouteTable => ec2_vpc_route_table::find(clients, whose).await,
+            Kind::SecurityGroup => ec2_security_group::find(clients, &self.groups, whose).await,
+            Kind::Key => ec2_key::find(clients, whose).await,
+            Kind::Instance => ec2_instance::find(clients, whose).await,
+            Kind::ClassicElb => elb_classic_lb::find(clients, whose).await,
+            // Their services know no filters, and tasks don't work on them.
+            Kind::Bucket | Kind::Role => Ok(Vec::new()),
+        }
+    }
+
+    /// Makes an object for a task: it is nobody's, so nothing is looked for by its identity.
+    async fn create_for_task(&self, kind: Kind, tags: &Tags, wanted: &Options) -> Result<Found, CloudFault> {
+        let (nobody, mut tried, mut generation) = (Identity::default(), 0, 0);
+        let tokened = matches!(kind, Kind::Instance | Kind::NatGateway | Kind::RouteTable);
+        loop {
+            let fault = match self.create_once(kind, &nobody, tags, wanted, generation).await {
+                Ok(found) => {
+                    self.made(&found);
+                    return Ok(found);
+                }
+                Err(fault) => fault,
+            };
+            if matches!(fault.code.as_str(), OLD_TOKEN | "IdempotentParameterMismatch")
+                && generation < GENERATIONS
+            {
+                generation += 1;
+                continue;
+            }
+            tried += 1;
+            let again = match fault.class {
+                Class::Throttled | Class::State => true,
+                // With the same token it is made once.
+                Class::Transient => tokened,
+                Class::NotFound => self.is_fresh(&Json::Object(wanted.clone()).to_string()),
+                _ => false,
+            };
+            if !again || tried >= self.clients.tries(TRIES) {
+                return Err(fault);
+            }
+            tokio::time::sleep(pause(tried, LONGEST_PAUSE)).await;
+        }
     }
 
     async fn create_once(
@@ -213,20 +270,10 @@ impl Account {
 impl Cloud for Account {
     fn find<'a>(&'a self, kind: Kind, owner: &'a str) -> BoxFuture<'a, Result<Vec<Found>, CloudFault>> {
         async move {
-            let clients = &self.clients;
             let found = match kind {
-                Kind::Vpc => ec2_vpc_net::find(clients, owner).await?,
-                Kind::Subnet => ec2_vpc_subnet::find(clients, owner).await?,
-                Kind::InternetGateway => ec2_vpc_igw::find(clients, owner).await?,
-                Kind::Address => ec2_eip::find(clients, owner).await?,
-                Kind::NatGateway => ec2_vpc_nat_gateway::find(clients, owner).await?,
-                Kind::RouteTable => ec2_vpc_route_table::find(clients, owner).await?,
-                Kind::SecurityGroup => ec2_security_group::find(clients, &self.groups, owner).await?,
-                Kind::Key => ec2_key::find(clients, owner).await?,
-                Kind::Instance => ec2_instance::find(clients, owner).await?,
-                Kind::ClassicElb => elb_classic_lb::find(clients, owner).await?,
-                Kind::Bucket => s3_bucket::find(clients, owner).await?,
-                Kind::Role => iam_role::find(clients, owner).await?,
+                Kind::Bucket => s3_bucket::find(&self.clients, owner).await?,
+                Kind::Role => iam_role::find(&self.clients, owner).await?,
+                _ => self.look(kind, Whose::Owner(owner)).await?,
             };
             // The filter isn't trusted: emulators ignore some, and a wrong one would touch other people's objects.
             Ok(found.into_iter().filter(|f| f.identity.owner == owner).collect())
@@ -250,7 +297,7 @@ impl Cloud for Account {
             Kind::SecurityGroup => ec2_security_group::normal(&self.groups, identity, &mut options)?,
             Kind::Key => ec2_key::normal(identity, &mut options)?,
             Kind::Instance => ec2_instance::normal(identity, &mut options)?,
-            Kind::ClassicElb => elb_classic_lb::normal(identity, &mut options)?,
+            Kind::ClassicElb => elb_options::normal(identity, &mut options)?,
             Kind::Bucket => s3_bucket::normal(identity, &mut options)?,
             Kind::Role => iam_role::normal(identity, &mut options)?,
         }
@@ -266,6 +313,9 @@ impl Cloud for Account {
         wanted: &'a Options,
     ) -> BoxFuture<'a, Result<Found, CloudFault>> {
         async move {
+            if identity.is_nobody() {
+                return self.create_for_task(kind, tags, wanted).await;
+            }
             let (mut tried, mut generation) = (0, 0);
             loop {
                 let fault = match self.create_once(kind, identity, tags, wanted, generation).await {
@@ -355,6 +405,21 @@ impl Cloud for Account {
         .boxed()
     }
 
+    fn unmarked<'a>(
+        &'a self,
+        kind: Kind,
+        identity: &'a Identity,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Found>, CloudFault>> {
+        async move {
+            match kind {
+                Kind::Bucket => s3_bucket::unmarked(&self.clients, identity, name).await,
+                _ => Ok(None),
+            }
+        }
+        .boxed()
+    }
+
     fn identity(&self) -> BoxFuture<'_, Option<String>> {
         self.clients.identity().boxed()
     }
@@ -382,6 +447,11 @@ impl Cloud for Account {
     }
 }
 
+/// What is asked for cannot be; AWS need not be asked.
+fn refused(text: impl Into<String>) -> CloudFault {
+    CloudFault::refused("plan", text)
+}
+
 /// Sorts a list of texts, without doubles, so that its order is no difference.
 fn sorted(options: &mut Options, name: &str) {
     if let Some(Json::Array(all)) = options.get_mut(name) {
@@ -397,6 +467,15 @@ fn document(options: &mut Options, name: &str) -> Result<(), CloudFault> {
         .map_err(|e| CloudFault::refused("plan", format!("`{name}` is no JSON: {e}")))?;
     options.insert(name.to_owned(), parsed);
     Ok(())
+}
+
+/// The client token of a create call: the identity's, or for a task one that it carries in its options.
+fn token(kind: Kind, identity: &Identity, wanted: &Options, generation: u32) -> String {
+    match wanted.get("client_token").and_then(Json::as_str) {
+        Some(token) if generation == 0 => token.to_owned(),
+        Some(token) => format!("{token}-{generation}"),
+        None => identity.token(kind.name(), generation),
+    }
 }
 
 fn cannot_change(kind: Kind, option: &str) -> CloudFault {

@@ -12,16 +12,19 @@ use crate::infra::fault::{Class, CloudFault};
 use crate::infra::identity::{FORCE, Identity, Tags};
 use crate::infra::kinds::Kind;
 
-fn refused(text: impl Into<String>) -> CloudFault {
-    CloudFault::refused("plan", text)
-}
-
 /// Calls at once while looking for buckets and emptying one.
 const AT_ONCE: usize = 16;
 
 pub(super) fn normal(identity: &Identity, options: &mut Options) -> Result<(), CloudFault> {
     let made = format!("{}-{}", identity.owner, identity.resource).replace('_', "-").to_lowercase();
     let name = options.get("name").and_then(Json::as_str).unwrap_or(&made).to_owned();
+    check_name(&name)?;
+    options.insert("name".to_owned(), name.into());
+    super::document(options, "policy")
+}
+
+/// Names are part of addresses on the web.
+pub(super) fn check_name(name: &str) -> Result<(), CloudFault> {
     let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
     let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     if !(3..=63).contains(&name.len())
@@ -30,34 +33,39 @@ pub(super) fn normal(identity: &Identity, options: &mut Options) -> Result<(), C
         || !ends(name.chars().last())
         || name.contains("..")
     {
-        return Err(refused(format!(
-            "`{name}` is no name for a bucket: 3 to 63 lower-case letters, digits and hyphens"
-        )));
+        return Err(CloudFault::refused(
+            "plan",
+            format!("`{name}` is no name for a bucket: 3 to 63 lower-case letters, digits and hyphens"),
+        ));
     }
-    options.insert("name".to_owned(), name.into());
-    super::document(options, "policy")
+    Ok(())
 }
 
-struct Asked<'a> {
-    call: &'static str,
-    method: &'static str,
-    path: &'a str,
-    query: &'a [(&'a str, &'a str)],
-    body: String,
+pub(super) struct Asked<'a> {
+    pub(super) call: &'static str,
+    pub(super) method: &'static str,
+    pub(super) path: &'a str,
+    pub(super) query: &'a [(&'a str, &'a str)],
+    pub(super) body: String,
 }
 
-async fn ask(clients: &Clients, asked: Asked<'_>) -> Result<Reply, CloudFault> {
+/// Sends it; `headers` are those of Amazon's own (`x-amz-acl`).
+pub(super) async fn ask(
+    clients: &Clients,
+    asked: Asked<'_>,
+    headers: &[(&str, &str)],
+) -> Result<Reply, CloudFault> {
     let Asked { call, method, path, query, body } = asked;
-    send(clients, &Request { service: Service::S3, call, method, path, query, body }).await
+    send(clients, &Request { service: Service::S3, call, method, path, query, headers, body }).await
 }
 
-async fn get(
+pub(super) async fn get(
     clients: &Clients,
     call: &'static str,
     path: &str,
     query: &[(&str, &str)],
 ) -> Result<Option<Reply>, CloudFault> {
-    match ask(clients, Asked { call, method: "GET", path, query, body: String::new() }).await {
+    match ask(clients, Asked { call, method: "GET", path, query, body: String::new() }, &[]).await {
         Ok(reply) => Ok(Some(reply)),
         Err(fault) if gone(&fault) => Ok(None),
         Err(fault) => Err(fault),
@@ -65,7 +73,15 @@ async fn get(
 }
 
 fn gone(fault: &CloudFault) -> bool {
-    fault.class == Class::NotFound || matches!(fault.code.as_str(), "NoSuchTagSet" | "NoSuchBucketPolicy")
+    fault.class == Class::NotFound
+        || matches!(
+            fault.code.as_str(),
+            "NoSuchTagSet"
+                | "NoSuchBucketPolicy"
+                | "ServerSideEncryptionConfigurationNotFoundError"
+                | "NoSuchPublicAccessBlockConfiguration"
+                | "OwnershipControlsNotFoundError"
+        )
 }
 
 pub(super) async fn find(clients: &Clients, owner: &str) -> Result<Vec<Found>, CloudFault> {
@@ -90,7 +106,7 @@ async fn look(clients: &Clients, name: String, owner: &str) -> Result<Option<Fou
     }
 }
 
-fn tags_in(xml: &str) -> Tags {
+pub(super) fn tags_in(xml: &str) -> Tags {
     blocks(xml, "Tag").into_iter().filter_map(|t| Some((first(t, "Key")?, first(t, "Value")?))).collect()
 }
 
@@ -123,7 +139,7 @@ fn tags_xml(tags: &Tags, around: &str) -> String {
     format!("<{around}>{all}</{around}>")
 }
 
-const SPACE: &str = "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"";
+pub(super) const SPACE: &str = "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"";
 
 pub(super) async fn create(
     clients: &Clients,
@@ -135,9 +151,7 @@ pub(super) async fn create(
     let name = text(wanted, "name")?;
     let path = format!("/{name}");
     if there(clients, name).await? {
-        // Without tags and without content it is what a run left that was killed between the two calls.
-        let untagged = get(clients, "s3:GetBucketTagging", &path, &[("tagging", "")]).await?;
-        if untagged.is_some_and(|t| !tags_in(&t.body).is_empty()) || !empty(clients, &path).await? {
+        if !is_bare(clients, &path).await? {
             return Err(CloudFault::refused(
                 CALL,
                 format!("there is a bucket `{name}` that isn't ours: give this one another `name`"),
@@ -153,7 +167,7 @@ pub(super) async fn create(
             "<CreateBucketConfiguration {SPACE}>{place}{}</CreateBucketConfiguration>",
             tags_xml(tags, "Tags")
         );
-        ask(clients, Asked { call: CALL, method: "PUT", path: &path, query: &[], body }).await?;
+        ask(clients, Asked { call: CALL, method: "PUT", path: &path, query: &[], body }, &[]).await?;
     }
     let made = match read(clients, name, &identity.owner).await? {
         Some(made) => Some(made),
@@ -170,10 +184,40 @@ pub(super) async fn create(
     })
 }
 
-async fn there(clients: &Clients, name: &str) -> Result<bool, CloudFault> {
+/// Without tags and without content it is what a run left that was killed between the two calls.
+async fn is_bare(clients: &Clients, path: &str) -> Result<bool, CloudFault> {
+    let tagged = get(clients, "s3:GetBucketTagging", path, &[("tagging", "")]).await?;
+    Ok(tagged.is_none_or(|t| tags_in(&t.body).is_empty()) && empty(clients, path).await?)
+}
+
+/// A bucket of that name that a run left without its tags.
+pub(super) async fn unmarked(
+    clients: &Clients,
+    identity: &Identity,
+    name: &str,
+) -> Result<Option<Found>, CloudFault> {
+    match there(clients, name).await {
+        Ok(true) => {}
+        // Somebody else's is none of ours.
+        Ok(false) => return Ok(None),
+        Err(fault) if fault.class == Class::Refused => return Ok(None),
+        Err(fault) => return Err(fault),
+    }
+    let bare = is_bare(clients, &format!("/{name}")).await?;
+    Ok(bare.then(|| Found {
+        kind: Kind::Bucket,
+        id: name.to_owned(),
+        identity: identity.clone(),
+        tags: Tags::new(),
+        state: Options::new(),
+        result: Options::new(),
+    }))
+}
+
+pub(super) async fn there(clients: &Clients, name: &str) -> Result<bool, CloudFault> {
     let path = format!("/{name}");
     let asked = Asked { call: "s3:ListBucket", method: "HEAD", path: &path, query: &[], body: String::new() };
-    match ask(clients, asked).await {
+    match ask(clients, asked, &[]).await {
         Ok(_) => Ok(true),
         Err(fault) if fault.class == Class::NotFound => Ok(false),
         Err(fault) if fault.is_permission() || fault.code == "PermanentRedirect" => Err(CloudFault::refused(
@@ -190,10 +234,10 @@ async fn empty(clients: &Clients, path: &str) -> Result<bool, CloudFault> {
     Ok(list.is_none_or(|l| blocks(&l.body, "Contents").is_empty()))
 }
 
-async fn put_tags(clients: &Clients, path: &str, tags: &Tags) -> Result<(), CloudFault> {
+pub(super) async fn put_tags(clients: &Clients, path: &str, tags: &Tags) -> Result<(), CloudFault> {
     let body = format!("<Tagging {SPACE}>{}</Tagging>", tags_xml(tags, "TagSet"));
     let query = [("tagging", "")];
-    ask(clients, Asked { call: "s3:PutBucketTagging", method: "PUT", path, query: &query, body })
+    ask(clients, Asked { call: "s3:PutBucketTagging", method: "PUT", path, query: &query, body }, &[])
         .await
         .map(drop)
 }
@@ -217,13 +261,13 @@ pub(super) async fn set(
             );
             let query = [("versioning", "")];
             let call = "s3:PutBucketVersioning";
-            ask(clients, Asked { call, method: "PUT", path: &path, query: &query, body }).await.map(drop)
+            ask(clients, Asked { call, method: "PUT", path: &path, query: &query, body }, &[]).await.map(drop)
         }
         "policy" => {
             let query = [("policy", "")];
             let call = "s3:PutBucketPolicy";
             let body = value.to_string();
-            ask(clients, Asked { call, method: "PUT", path: &path, query: &query, body }).await.map(drop)
+            ask(clients, Asked { call, method: "PUT", path: &path, query: &query, body }, &[]).await.map(drop)
         }
         _ => Err(cannot_change(Kind::Bucket, option)),
     }
@@ -236,7 +280,7 @@ pub(super) async fn delete(clients: &Clients, found: &Found) -> Result<(), Cloud
     }
     let asked =
         Asked { call: "s3:DeleteBucket", method: "DELETE", path: &path, query: &[], body: String::new() };
-    match ask(clients, asked).await {
+    match ask(clients, asked, &[]).await {
         Ok(_) => Ok(()),
         Err(fault) if fault.class == Class::NotFound => Ok(()),
         Err(fault) if fault.code == "BucketNotEmpty" => Err(CloudFault::refused(
@@ -251,7 +295,7 @@ pub(super) async fn delete(clients: &Clients, found: &Found) -> Result<(), Cloud
 }
 
 /// Deletes all objects with all their versions.
-async fn clear(clients: &Clients, path: &str) -> Result<(), CloudFault> {
+pub(super) async fn clear(clients: &Clients, path: &str) -> Result<(), CloudFault> {
     loop {
         let Some(list) = get(clients, "s3:ListBucketVersions", path, &[("versions", "")]).await? else {
             return Ok(());
@@ -280,7 +324,7 @@ async fn clear(clients: &Clients, path: &str) -> Result<(), CloudFault> {
 async fn delete_version(clients: &Clients, path: String, version: String) -> Result<(), CloudFault> {
     let query = [("versionId", version.as_str())];
     let call = "s3:DeleteObjectVersion";
-    match ask(clients, Asked { call, method: "DELETE", path: &path, query: &query, body: String::new() })
+    match ask(clients, Asked { call, method: "DELETE", path: &path, query: &query, body: String::new() }, &[])
         .await
     {
         Err(fault) if !gone(&fault) => Err(fault),

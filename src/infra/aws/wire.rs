@@ -10,6 +10,7 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials as _;
 use base64::Engine as _;
+use dcos_play_agent::files::checksum::hex;
 use hmac::{Hmac, Mac as _};
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
@@ -28,6 +29,8 @@ pub(super) struct Request<'a> {
     /// Begins with `/`, not encoded yet.
     pub(super) path: &'a str,
     pub(super) query: &'a [(&'a str, &'a str)],
+    /// Of Amazon's own (`x-amz-...`), which are signed.
+    pub(super) headers: &'a [(&'a str, &'a str)],
     pub(super) body: String,
 }
 
@@ -161,10 +164,6 @@ async fn once(clients: &Clients, request: &Request<'_>) -> Result<Reply, CloudFa
     Err(CloudFault { class: class_of(&code, &message, status), call, code, message })
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn mac(key: &[u8], text: &str) -> Vec<u8> {
     // HMAC takes keys of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return Vec::new() };
@@ -217,6 +216,9 @@ fn sign(
     if let Some(token) = credentials.session_token() {
         headers.push(("x-amz-security-token".to_owned(), token.to_owned()));
     }
+    headers.extend(request.headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    // They are signed in this order.
+    headers.sort();
     let names = headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(";");
     let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
     let canonical = format!(
@@ -310,6 +312,7 @@ mod tests {
             method: "GET",
             path: "/",
             query: &[("lifecycle", "")],
+            headers: &[],
             body: String::new(),
         };
         let headers =

@@ -74,10 +74,10 @@ pub(super) struct Play {
 #[derive(Debug, Serialize)]
 pub(super) struct Task {
     pub(super) play: usize,
-    pub(super) name: String,
-    pub(super) role: Option<String>,
+    pub(super) name: Arc<str>,
+    pub(super) role: Option<Arc<str>>,
     pub(super) action: Arc<str>,
-    pub(super) place: Place,
+    pub(super) place: Arc<Place>,
 }
 
 #[derive(Debug, Serialize)]
@@ -155,7 +155,7 @@ struct Reading {
     thin: bool,
     hosts: HashMap<Arc<str>, usize>,
     plays: HashMap<PlayId, usize>,
-    tasks: HashMap<(PlayId, Arc<str>, String), usize>,
+    tasks: HashMap<(PlayId, Arc<str>, Arc<str>), usize>,
     open: HashMap<StepId, Step>,
     waiting: HashMap<usize, Wait>,
     totals: Totals,

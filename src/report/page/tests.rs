@@ -51,10 +51,10 @@ fn starts(step: u64, host: &str, path: &str) -> EventKind {
         play: 0,
         host: host.into(),
         path: path.into(),
-        name: format!("task {path}"),
+        name: format!("task {path}").into(),
         role: None,
         action: "command".into(),
-        place: Place { file: "site.yml".to_owned(), line: 3, column: 1 },
+        place: Arc::new(Place { file: "site.yml".to_owned(), line: 3, column: 1 }),
         delegate: None,
     }
 }
@@ -77,9 +77,9 @@ fn ends(step: u64, host: &str, path: &str, outcome: Outcome, result: Value) -> E
         path: path.into(),
         outcome,
         took_ms: 5,
-        result,
+        result: Arc::new(result),
         failure,
-        fingerprint: String::new(),
+        fingerprint: Arc::default(),
         kept: true,
         adopted: false,
     }

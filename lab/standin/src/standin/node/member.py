@@ -329,9 +329,16 @@ class Member:
         )
 
     def _loss_was_announced(self, now, down, live):
-        """Three masters, one stopped for good and one restarting: a gap that every plan has to announce."""
+        """Three masters, one stopped for good and one restarting: a gap that every plan has to announce.
+
+        Two that are upgraded at once are not it, however far apart they went. One whose upgrade run is known is the one
+        that restarts; without any such run the two must not have gone together.
+        """
         if len(self.me.cfg) != 3 or len(down) != 2:
             return False
+        upgraded = len(set(down) & set(self.running_upgrades()))
+        if upgraded > 0:
+            return upgraded == 1
         ages = sorted(now - self.peers[ip].lost_at if ip not in live else 0.0 for ip in down)
         return ages[1] - ages[0] > 1.5
 

@@ -57,6 +57,7 @@ class Agent:
         self.registered_at = None
         self.master_id = ""
         self._ever = False
+        self._known = []
         self._alive_at = time.monotonic()
         self._stale_reported = False
 
@@ -67,8 +68,11 @@ class Agent:
         listed = identity.listed_masters()
         if listed:
             return listed
-        status = await net.get_json(identity.environment("dns_config").get("EXHIBITOR_URI", ""), timeout=2.0)
-        return [entry["hostname"] for entry in status or ()]
+        # The answer takes long while one of the masters hangs; without one the list of before holds.
+        status = await net.get_json(identity.environment("dns_config").get("EXHIBITOR_URI", ""), timeout=5.0)
+        if status:
+            self._known = [entry["hostname"] for entry in status]
+        return self._known
 
     async def run(self):
         while True:
