@@ -93,9 +93,12 @@ fn hosts_boot_reboot_get_cut_off_and_leave_nothing() {
     lab.up(&Silent).expect("still up");
     assert_eq!(lab.boot_id("one").expect("a boot id"), boot);
 
-    // A reboot is one: new boot id, disk kept, address kept; asked for from inside as well.
+    // A reboot is one: new boot id, disk kept, address kept; asked for from inside as well. What ran in the host ends with it.
     ssh(lab, "root", "one", "touch /root/kept").expect("a file");
+    let argv = ["sleep", "600"].map(str::to_owned);
+    let mut ran = lab.exec_command("one", &argv).expect("a running host").spawn().expect("nsenter runs");
     lab.reboot_host("one", &Silent).expect("a reboot");
+    assert!(!ran.wait().expect("it ends").success());
     let after =
         ssh(lab, "root", "one", "cat /proc/sys/kernel/random/boot_id; ls /root/kept").expect("an answer");
     assert_eq!(after, format!("{}\n/root/kept", lab.boot_id("one").expect("a boot id")));

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use sha1::Sha1;
 
-use super::local_files::{self, expand_home};
+use super::local_files::expand_home;
 use super::results::{Reply, checked, flag, typed};
 use super::{Action, Context, Done, Stop};
 

@@ -25,6 +25,10 @@ const KEEPER: &str = include_str!("../../lab/image/host.sh");
 /// One look whether sshd answers; on the bridge an answer takes microseconds.
 const LOOK: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(25);
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// A shell outside of the host's PID namespace that runs the command inside. A host that goes down stops all its processes
+/// before it ends them: `nsenter` in the shell's place stops itself with its child, and nothing wakes it again.
+const OUTSIDE: &str = "\"$@\"; exit $?";
 
 /// Whether a host runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,7 +251,12 @@ impl Host<'_> {
                 "--net",
                 "--pid",
                 "--cgroup",
+                "--no-fork",
                 "--",
+                "/bin/sh",
+                "-c",
+                OUTSIDE,
+                "lab-exec",
             ])
             .args(argv)
             .env_clear()
@@ -258,10 +267,17 @@ impl Host<'_> {
         Ok(command)
     }
 
-    /// The kernel's id of the current boot, as the host sees it.
+    /// The id of the current boot, as the host sees it. Looked at from outside: a process that is in the host when it goes
+    /// down is one more for its systemd to end and to wait for.
     pub(super) fn boot_id(&self) -> Result<String, LabError> {
-        let argv = ["cat", "/proc/sys/kernel/random/boot_id"].map(str::to_owned);
-        Ok(run(&mut self.command(&argv)?)?.trim().to_owned())
+        let down = || LabError::HostDown { host: self.spec.name.clone() };
+        let init = self.init()?.ok_or_else(down)?;
+        let inside = fs_err::read_to_string(format!("/proc/{init}/root{BOOT_ID}")).map_err(|_| down())?;
+        // Until nspawn has made an id of the host's own, the machine's is seen.
+        if inside == fs_err::read_to_string(BOOT_ID)? {
+            return Err(down());
+        }
+        Ok(inside.trim().to_owned())
     }
 
     /// The container's first process, as the machine counts it.
