@@ -170,6 +170,8 @@ def run_ansible(case, python):
             ORACLE_EVENTS=str(folder / "events"), ANSIBLE_PYTHON_INTERPRETER=str(python),
             ANSIBLE_LOCALHOST_WARNING="False", ANSIBLE_RETRY_FILES_ENABLED="False", ANSIBLE_NOCOLOR="1",
             ANSIBLE_HOME=str(folder / ".ansible"), PATH=f"{CACHE}/bin:{env['PATH']}",
+            # Some of its lists are sets before: they come in one order on every machine.
+            PYTHONHASHSEED="0",
         )
         done = subprocess.run(
             [str(CACHE / "bin" / "ansible-playbook"), *arguments(case, folder)], cwd=folder, env=env,
