@@ -5,7 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use support::{Project, Said};
 
@@ -142,6 +142,10 @@ const READS: &str = r#"
 #[test]
 fn modules_predict_apply_and_find_done_on_a_host_without_python() {
     let Some(bare) = Bare::new("10.85.0") else { return };
+    let mut exec = bare.command(&["lab", "exec", "-i", "lab.yml", "bare1", "cat"]);
+    let mut exec = exec.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the binary runs");
+    exec.stdin.take().expect("a pipe").write_all(b"our input\n").expect("it is taken");
+    assert_eq!(exec.wait_with_output().expect("its end").stdout, b"our input\n");
     bare.project.file("templates/t.j2", "host {{ inventory_hostname }} on {{ ansible_distribution }}\n");
     bare.project.file("files/s.sh", "#!/bin/sh\ntouch /opt/m/scripted\n");
     bare.project.file("play.yml", MODULES);

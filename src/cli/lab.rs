@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use clap::Subcommand;
@@ -110,8 +110,10 @@ pub fn run(arguments: &LabArgs, out: &mut (dyn Write + Send)) -> Result<u8, LabE
     Ok(0)
 }
 
-/// Becomes the program, so that its signals, its terminal and its exit code are its own; returns only when that fails.
+/// Becomes the program, so that its signals, its input, its terminal and its exit code are its own; returns only when that
+/// fails.
 fn become_program(command: &mut Command) -> LabError {
+    command.stdin(Stdio::inherit());
     if let Some(terminal) = std::env::var_os("TERM") {
         command.env("TERM", terminal);
     }
