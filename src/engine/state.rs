@@ -3,7 +3,7 @@
 //! Owns: the one way events are made (numbered, journaled, then shown), the limit on busy hosts, the state of cancel,
 //! and which hosts the run has lost. Must not: know what a task does.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -286,6 +286,28 @@ struct Record {
     reports: SyncSender<Arc<Event>>,
     seq: u64,
     totals: Totals,
+    /// Events that the reports may not be done with.
+    shown: VecDeque<Arc<Event>>,
+}
+
+impl Record {
+    /// Hands an event to the reports, and drops those that they are done with. Who made an event drops it, too: memory that
+    /// goes back from another thread costs the allocator several times as much, and a result has a dozen pieces.
+    fn show(&mut self, event: Event) {
+        let event = Arc::new(event);
+        // The reports keep what a running step is called, and that is one piece: it would hold up those behind it.
+        if !matches!(event.kind, EventKind::StepStarted { .. }) {
+            self.shown.push_back(Arc::clone(&event));
+        }
+        // A report thread that is gone has said so itself.
+        let _ = self.reports.send(event);
+        for _ in 0..2 {
+            let done = self.shown.front().is_some_and(|first| Arc::strong_count(first) == 1);
+            if done || self.shown.len() > REPORTS_AHEAD {
+                self.shown.pop_front();
+            }
+        }
+    }
 }
 
 impl RunState {
@@ -310,6 +332,7 @@ impl RunState {
                 reports: edges.reports,
                 seq: 0,
                 totals: Totals::default(),
+                shown: VecDeque::new(),
             }),
             next_step: AtomicU64::new(1),
             running: AtomicU64::new(0),
@@ -342,8 +365,7 @@ impl RunState {
                 self.breaks(&mut record, &error);
             }
         }
-        // A report thread that is gone has said so itself.
-        let _ = record.reports.send(Arc::new(event));
+        record.show(event);
     }
 
     /// Writes all records so far; false when that is not possible, and then nothing may be done that rests on one of them.
@@ -371,7 +393,7 @@ impl RunState {
         for kind in [EventKind::Warning { text: error.to_string(), place: None }, cancel] {
             let event = Event { seq: record.seq, at, kind };
             record.seq += 1;
-            let _ = record.reports.send(Arc::new(event));
+            record.show(event);
         }
     }
 
