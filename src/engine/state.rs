@@ -485,3 +485,40 @@ impl RunState {
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{FORMAT, Header};
+
+    #[test]
+    fn an_event_is_kept_until_the_reports_are_done_with_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let header =
+            Header { dcos_play_journal: FORMAT, run: "r".into(), program: "t".into(), agent_run: "r".into() };
+        let (reports, told) = std::sync::mpsc::sync_channel(REPORTS_AHEAD);
+        let mut record = Record {
+            journal: Journal::create(folder.path().join("journal.jsonl"), &header).expect("a journal"),
+            reports,
+            seq: 0,
+            totals: Totals::default(),
+            shown: VecDeque::new(),
+        };
+        let event = |seq| Event { seq, at: 0, kind: EventKind::PlayFinished { play: 0 } };
+        for seq in 0..5 {
+            record.show(event(seq));
+        }
+        assert_eq!(record.shown.len(), 5);
+        let taken: Vec<_> = (0..5).map(|_| told.recv().expect("an event")).collect();
+        record.show(event(5));
+        assert_eq!(record.shown.len(), 6, "they are being shown");
+        drop(taken);
+        for (seq, left) in [(6, 5), (7, 4), (8, 4)] {
+            record.show(event(seq));
+            assert_eq!(record.shown.len(), left);
+        }
+        drop(told);
+        (9..13).for_each(|seq| record.show(event(seq)));
+        assert!(record.shown.is_empty(), "nobody shows them");
+    }
+}
