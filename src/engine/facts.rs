@@ -31,34 +31,19 @@ pub(super) fn task(play: &Play) -> Option<Arc<Task>> {
         }
     }
     Some(Arc::new(Task {
-        path: format!("{}/{TITLE}", play.id).into(),
-        span,
         name: Some(Node { span, value: Yaml::Str(TITLE.into()) }),
-        action: Action {
-            written: Spanned { value: "setup".to_owned(), span },
-            name: "setup".into(),
-            kind: ActionKind::Module(spec),
-            args: Arguments { span, entries, whole: None },
-        },
-        loop_: None,
-        register: None,
-        when: Vec::new(),
-        changed_when: Vec::new(),
-        failed_when: Vec::new(),
-        until: Vec::new(),
-        retries: None,
-        delay: None,
-        notify: Vec::new(),
-        async_: None,
-        poll: None,
-        locks: Vec::new(),
         tags: vec!["always".to_owned()],
-        settings: Arc::clone(&play.settings),
-        vars: Vec::new(),
-        include_params: Vec::new(),
-        role: None,
-        chain: Vec::new(),
-        directory: play.directory.clone(),
-        inherited: None,
+        ..Task::implicit(
+            format!("{}/{TITLE}", play.id).into(),
+            span,
+            Action {
+                written: Spanned { value: "setup".to_owned(), span },
+                name: "setup".into(),
+                kind: ActionKind::Module(spec),
+                args: Arguments { span, entries, whole: None },
+            },
+            &play.settings,
+            &play.directory,
+        )
     }))
 }

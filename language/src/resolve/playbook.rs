@@ -1,6 +1,6 @@
 //! The resolved playbook: what plan and engine work with.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dcos_play_agent::options::Spec;
@@ -179,6 +179,44 @@ pub struct Task {
 }
 
 impl Task {
+    /// A task that no file spells out: nothing but its action, under the keywords of what is around it. Callers set what
+    /// else it has.
+    #[must_use]
+    pub fn implicit(
+        path: TaskPath,
+        span: Span,
+        action: Action,
+        settings: &Arc<Settings>,
+        directory: &Path,
+    ) -> Self {
+        Self {
+            path,
+            span,
+            name: None,
+            action,
+            loop_: None,
+            register: None,
+            when: Vec::new(),
+            changed_when: Vec::new(),
+            failed_when: Vec::new(),
+            until: Vec::new(),
+            retries: None,
+            delay: None,
+            notify: Vec::new(),
+            async_: None,
+            poll: None,
+            locks: Vec::new(),
+            tags: Vec::new(),
+            settings: Arc::clone(settings),
+            vars: Vec::new(),
+            include_params: Vec::new(),
+            role: None,
+            chain: Vec::new(),
+            directory: directory.to_owned(),
+            inherited: None,
+        }
+    }
+
     /// True for a `meta: flush_handlers` that nobody wrote: the one after each section of a play.
     #[must_use]
     pub fn is_implicit_flush(&self) -> bool {

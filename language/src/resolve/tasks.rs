@@ -415,45 +415,35 @@ pub(super) fn validation(
         tags.push("always".to_owned());
     }
     let task = Task {
-        path: expander.task_path(context, span, &title),
-        span,
         name: Some(text(&title)),
-        action: Action {
-            written: key("validate_argument_spec"),
-            name: Arc::from(module.name),
-            kind,
-            args: Arguments {
-                span,
-                entries: vec![
-                    (key("argument_spec"), options),
-                    (
-                        key("validate_args_context"),
-                        Node { span, value: Yaml::Map(Mapping { entries: about }) },
-                    ),
-                ],
-                whole: None,
-            },
-        },
-        loop_: None,
-        register: None,
         when: context.when.clone(),
-        changed_when: Vec::new(),
-        failed_when: Vec::new(),
-        until: Vec::new(),
-        retries: None,
-        delay: None,
-        notify: Vec::new(),
-        async_: None,
-        poll: None,
-        locks: Vec::new(),
         tags,
-        settings: Arc::clone(&context.settings),
         vars: context.vars.clone(),
         include_params: context.include_params.clone(),
         role: context.role.clone(),
         chain: context.chain.clone(),
-        directory: context.directory.clone(),
-        inherited: None,
+        ..Task::implicit(
+            expander.task_path(context, span, &title),
+            span,
+            Action {
+                written: key("validate_argument_spec"),
+                name: Arc::from(module.name),
+                kind,
+                args: Arguments {
+                    span,
+                    entries: vec![
+                        (key("argument_spec"), options),
+                        (
+                            key("validate_args_context"),
+                            Node { span, value: Yaml::Map(Mapping { entries: about }) },
+                        ),
+                    ],
+                    whole: None,
+                },
+            },
+            &context.settings,
+            &context.directory,
+        )
     };
     Some(Item::Task(Arc::new(task)))
 }
@@ -505,35 +495,25 @@ pub(super) fn infrastructure(
     }
     let title = "Resources";
     let task = Task {
-        path: expander.task_path(context, span, title),
-        span,
         name: Some(Node { span, value: Yaml::Str(Arc::from(title)) }),
-        action: Action {
-            written: Spanned { value: NAME.to_owned(), span },
-            name: Arc::from(spec.name),
-            kind: ActionKind::Controller(spec),
-            args: Arguments { span: given.value.span, entries, whole: None },
-        },
-        loop_: None,
         register: Some(Arc::from(NAME)),
         when: context.when.clone(),
-        changed_when: Vec::new(),
-        failed_when: Vec::new(),
-        until: Vec::new(),
-        retries: None,
-        delay: None,
-        notify: Vec::new(),
-        async_: None,
-        poll: None,
-        locks: Vec::new(),
         tags: context.tags.clone(),
-        settings: Arc::clone(&context.settings),
         vars: context.vars.clone(),
         include_params: context.include_params.clone(),
-        role: None,
         chain: context.chain.clone(),
-        directory: context.directory.clone(),
-        inherited: None,
+        ..Task::implicit(
+            expander.task_path(context, span, title),
+            span,
+            Action {
+                written: Spanned { value: NAME.to_owned(), span },
+                name: Arc::from(spec.name),
+                kind: ActionKind::Controller(spec),
+                args: Arguments { span: given.value.span, entries, whole: None },
+            },
+            &context.settings,
+            &context.directory,
+        )
     };
     Some(Item::Task(Arc::new(task)))
 }
@@ -543,35 +523,19 @@ pub(super) fn flush(span: Span, after: &str, context: &Inherited) -> Item {
     let written = Spanned { value: "meta".to_owned(), span };
     let name = format!("flush_handlers after {after}");
     let task = Task {
-        path: Arc::from(format!("{}/{name}", context.prefix)),
-        span,
-        name: None,
-        action: Action {
-            written,
-            name: Arc::from("meta"),
-            kind: ActionKind::Meta(Meta::FlushHandlers),
-            args: Arguments { span, entries: Vec::new(), whole: None },
-        },
-        loop_: None,
-        register: None,
-        when: Vec::new(),
-        changed_when: Vec::new(),
-        failed_when: Vec::new(),
-        until: Vec::new(),
-        retries: None,
-        delay: None,
-        notify: Vec::new(),
-        async_: None,
-        poll: None,
-        locks: Vec::new(),
         tags: vec!["always".to_owned()],
-        settings: Arc::clone(&context.settings),
-        vars: Vec::new(),
-        include_params: Vec::new(),
-        role: None,
-        chain: Vec::new(),
-        directory: context.directory.clone(),
-        inherited: None,
+        ..Task::implicit(
+            Arc::from(format!("{}/{name}", context.prefix)),
+            span,
+            Action {
+                written,
+                name: Arc::from("meta"),
+                kind: ActionKind::Meta(Meta::FlushHandlers),
+                args: Arguments { span, entries: Vec::new(), whole: None },
+            },
+            &context.settings,
+            &context.directory,
+        )
     };
     Item::Task(Arc::new(task))
 }
