@@ -284,7 +284,7 @@ impl Host<'_> {
     fn init(&self) -> Result<Option<i32>, LabError> {
         for pid in self.cgroup.processes()? {
             let Ok(status) = fs_err::read_to_string(format!("/proc/{pid}/status")) else { continue };
-            if is_first_of_namespace(&status) {
+            if is_first_of_host(&status) {
                 return Ok(Some(pid));
             }
         }
@@ -339,12 +339,13 @@ fn mac(address: Ipv4Addr) -> String {
     format!("02:dc:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
-/// Reads `NSpid` of a process's status: its ids from the outer to the inner namespace.
-fn is_first_of_namespace(status: &str) -> bool {
-    status.lines().find_map(|line| line.strip_prefix("NSpid:")).is_some_and(|ids| {
-        let ids: Vec<_> = ids.split_whitespace().collect();
-        ids.len() > 1 && ids.last() == Some(&"1")
-    })
+/// Reads `NSpid` of a process's status: its ids from the outer to the inner namespace. More than two belong to the first
+/// process of a container inside the host; its id may well be the lower one, since ids wrap around.
+fn is_first_of_host(status: &str) -> bool {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))
+        .is_some_and(|ids| matches!(ids.split_whitespace().collect::<Vec<_>>()[..], [_, "1"]))
 }
 
 fn write_with_mode(path: &Path, content: &[u8], mode: u32) -> Result<(), LabError> {
@@ -364,12 +365,13 @@ pub(super) fn remove_all(folder: &Path) -> Result<(), LabError> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_first_of_namespace;
+    use super::is_first_of_host;
 
     #[test]
     fn init_is_the_process_that_counts_itself_as_one() {
-        assert!(is_first_of_namespace("Name:\tsystemd\nNSpid:\t4711\t1\n"));
-        assert!(!is_first_of_namespace("Name:\tsshd\nNSpid:\t4712\t30\n"));
-        assert!(!is_first_of_namespace("Name:\tinit\nNSpid:\t1\n"));
+        assert!(is_first_of_host("Name:\tsystemd\nNSpid:\t4711\t1\n"));
+        assert!(!is_first_of_host("Name:\tsshd\nNSpid:\t4712\t30\n"));
+        assert!(!is_first_of_host("Name:\tinit\nNSpid:\t1\n"));
+        assert!(!is_first_of_host("Name:\ta container's entrypoint\nNSpid:\t305\t210\t1\n"));
     }
 }
