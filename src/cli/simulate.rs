@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::Trouble;
 use super::common::{self, InventoryFlags, VariableFlags};
 use super::setup::{self, Wanted};
+use crate::connection::Transport;
 use crate::engine::{self, ConnectionDefaults, Edges, Ended, Inputs, Options};
 use crate::journal::{Event, FORMAT, Header, Journal, RunFolder, RunId};
 use crate::report::{Console, HostLogs, Plain, Settings, page};
@@ -99,6 +100,19 @@ pub fn rehearse(
     folder: &RunFolder,
     reports: mpsc::SyncSender<Arc<Event>>,
 ) -> Result<Rehearsed, Trouble> {
+    rehearse_through(wanted, folder, reports, |fleet| Arc::new(fleet))
+}
+
+/// As [`rehearse`], with something between the run and the fleet.
+///
+/// # Errors
+/// As [`rehearse`].
+pub fn rehearse_through(
+    wanted: &Rehearsal,
+    folder: &RunFolder,
+    reports: mpsc::SyncSender<Arc<Event>>,
+    way: impl FnOnce(SimulatedTransport) -> Arc<dyn Transport>,
+) -> Result<Rehearsed, Trouble> {
     let began = Instant::now();
     let ready = setup::prepare(&Wanted {
         run: RunInfo {
@@ -139,7 +153,7 @@ pub fn rehearse(
         reload_inventory: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    let transport = Arc::new(SimulatedTransport(Arc::clone(&fleet)));
+    let transport = way(SimulatedTransport(Arc::clone(&fleet)));
     // Nobody interrupts a rehearsal; the sender must live as long as the run all the same.
     let (_interrupted, interrupts) = watch::channel(0_u8);
     let began = Instant::now();

@@ -295,17 +295,19 @@ impl Record {
     /// goes back from another thread costs the allocator several times as much, and a result has a dozen pieces.
     fn show(&mut self, event: Event) {
         let event = Arc::new(event);
-        // The reports keep what a running step is called, and that is one piece: it would hold up those behind it.
-        if !matches!(event.kind, EventKind::StepStarted { .. }) {
-            self.shown.push_back(Arc::clone(&event));
-        }
+        self.shown.push_back(Arc::clone(&event));
         // A report thread that is gone has said so itself.
         let _ = self.reports.send(event);
         for _ in 0..2 {
-            let done = self.shown.front().is_some_and(|first| Arc::strong_count(first) == 1);
-            if done || self.shown.len() > REPORTS_AHEAD {
-                self.shown.pop_front();
+            let Some(first) = self.shown.front() else { return };
+            let done = Arc::strong_count(first) == 1 || self.shown.len() > REPORTS_AHEAD;
+            // The reports keep what a running step is called: it must not hold up those behind it.
+            let aside = matches!(first.kind, EventKind::StepStarted { .. }) && !done;
+            if !done && !aside {
+                return;
             }
+            let first = self.shown.pop_front();
+            self.shown.extend(first.filter(|_| aside));
         }
     }
 }
@@ -517,8 +519,26 @@ mod tests {
             record.show(event(seq));
             assert_eq!(record.shown.len(), left);
         }
-        drop(told);
-        (9..13).for_each(|seq| record.show(event(seq)));
+        let begun = EventKind::StepStarted {
+            step: 0,
+            play: 0,
+            host: "h".into(),
+            path: "p".into(),
+            name: "n".into(),
+            role: None,
+            action: "a".into(),
+            place: Arc::default(),
+            delegate: None,
+        };
+        record.show(Event { seq: 9, at: 0, kind: begun });
+        let running = told.iter().take(5).last().expect("the step");
+        for seq in 10..20 {
+            record.show(event(seq));
+            drop(told.recv().expect("an event"));
+        }
+        assert!(record.shown.len() < 4, "a step that runs holds nothing up: {}", record.shown.len());
+        drop((running, told));
+        (20..24).for_each(|seq| record.show(event(seq)));
         assert!(record.shown.is_empty(), "nobody shows them");
     }
 }

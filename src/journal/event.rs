@@ -10,6 +10,8 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::vars::ByName;
+
 /// The key that marks results which check mode cannot predict: `true` when nothing of the result is known, else the names that
 /// are not. Nobody's module answers with it.
 pub const UNKNOWN: &str = "_dcos_play_unknown";
@@ -317,7 +319,7 @@ fn is_none(count: &u32) -> bool {
 /// The counters of all hosts, in inventory order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Totals {
-    pub hosts: IndexMap<Arc<str>, HostTotals>,
+    pub hosts: IndexMap<Arc<str>, HostTotals, ByName>,
 }
 
 impl Totals {

@@ -149,6 +149,31 @@ impl Journal {
                 self.waiting.extend_from_slice(b"}\n");
                 Ok(())
             }
+            EventKind::StepFinished {
+                step,
+                play,
+                host,
+                path,
+                outcome,
+                took_ms,
+                result,
+                failure: None,
+                fingerprint,
+                kept,
+                adopted: false,
+            } => {
+                let finished = |parts: Parts| {
+                    let parts = parts.put("{\"seq\":", seq)?.put(",\"at\":", at)?;
+                    let parts = parts.put(",\"event\":\"step_finished\",\"step\":", step)?;
+                    let parts = parts.put(",\"play\":", play)?.put(",\"host\":", host)?;
+                    let parts = parts.put(",\"path\":", path)?.put(",\"outcome\":", outcome)?;
+                    let parts = parts.put(",\"took_ms\":", took_ms)?.put(",\"result\":", result)?;
+                    parts.put(",\"fingerprint\":", fingerprint)?.put(",\"kept\":", kept)
+                };
+                self.waiting = finished(Parts(std::mem::take(&mut self.waiting))).map_err(failed)?.0;
+                self.waiting.extend_from_slice(b"}\n");
+                Ok(())
+            }
             _ => self.line(event),
         }
     }
@@ -215,6 +240,7 @@ pub fn read(path: &Path) -> Result<(Header, Vec<Event>), JournalError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::{Failure, Outcome};
 
     fn header() -> Header {
         Header { dcos_play_journal: FORMAT, run: "r".into(), program: "t".into(), agent_run: "r".into() }
@@ -272,6 +298,32 @@ mod tests {
         }
         let EventKind::StepStarted { role, place, .. } = &mut events[3].kind else { panic!("all are") };
         (*role, *place) = (Some("web".into()), Arc::default());
+        let failure = Failure {
+            name: "n".to_owned(),
+            place: Place::default(),
+            excerpt: String::new(),
+            chain: Vec::new(),
+            ran_as: String::new(),
+        };
+        for (failure, adopted) in [(None, false), (Some(Box::new(failure)), false), (None, true)] {
+            let kind = EventKind::StepFinished {
+                step: 7,
+                play: 1,
+                host: "h\\".into(),
+                path: "play/One#1".into(),
+                outcome: Outcome::FailureIgnored,
+                took_ms: 12,
+                result: Arc::new(serde_json::Map::from_iter([
+                    ("stdout".to_owned(), "\u{1}\"\n".into()),
+                    ("rc".to_owned(), 3.into()),
+                ])),
+                failure,
+                fingerprint: "abc".into(),
+                kept: adopted,
+                adopted,
+            };
+            events.push(Event { seq: events.len() as u64, at: 5, kind });
+        }
         for event in &events {
             journal.add(event).expect("adds");
         }

@@ -89,7 +89,7 @@ fn ends(step: u64, host: &str, path: &str, outcome: Outcome, result: Value) -> E
 fn a_run_becomes_hosts_plays_steps_and_waits() {
     let place = Place { file: "site.yml".to_owned(), line: 9, column: 3 };
     let totals =
-        IndexMap::from([(Arc::from("a"), HostTotals { ok: 2, changed: 1, ..HostTotals::default() })]);
+        IndexMap::from_iter([(Arc::from("a"), HostTotals { ok: 2, changed: 1, ..HostTotals::default() })]);
     let page = Page::of(
         &header(),
         &events(vec![
