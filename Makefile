@@ -59,7 +59,7 @@ lint: ## Check format, lints, docs and generated files
 	@scripts/setup.sh build lint
 	@scripts/lint.sh
 
-bench: ## Measure; BENCH=startup, shell_script or provision takes one alone
+bench: ## Measure; BENCH=startup, shell_script, provision or scale takes one alone
 	@scripts/setup.sh build lab
 	@$(MAKE) build
 	@scripts/bench.sh $(BENCH)
@@ -68,8 +68,10 @@ generate: ## Write the generated files anew
 	@scripts/generate.sh
 
 PREFIX ?= /usr/local
-install: build ## Copy dcos-play to $(PREFIX)/bin
-	@install -D -m 755 "$(CARGO_TARGET_DIR)/debug/dcos-play" "$(DESTDIR)$(PREFIX)/bin/dcos-play"
+install: ## Build with full optimisation (minutes) and copy dcos-play to $(PREFIX)/bin; FEATURES=aws for AWS too
+	@scripts/setup.sh build
+	@cargo build --locked --release --bin dcos-play $(if $(FEATURES),--features $(FEATURES))
+	@install -D -m 755 "$(CARGO_TARGET_DIR)/release/dcos-play" "$(DESTDIR)$(PREFIX)/bin/dcos-play"
 
 SOAK ?= 10000
 .PHONY: soak
