@@ -87,13 +87,9 @@ fn measure(place: &Path, hosts: u64) -> bool {
         skip_tags: Vec::new(),
         verbosity: 0,
     };
-    let mut spent = None;
+    let spent = Arc::default();
     let before = cpu();
-    let rehearsed = rehearse_through(&wanted, &run, reports, |fleet| {
-        let (metered, by) = Metered::new(fleet);
-        spent = Some(by);
-        Arc::new(metered)
-    });
+    let rehearsed = rehearse_through(&wanted, &run, reports, |fleet| Arc::new(Metered::new(fleet, &spent)));
     let rehearsed = match rehearsed {
         Ok(rehearsed) => rehearsed,
         Err(trouble) => {
@@ -103,7 +99,7 @@ fn measure(place: &Path, hosts: u64) -> bool {
     };
     let _ = reporter.join();
     let used = cpu().saturating_sub(before).saturating_sub(rehearsed.planned_in);
-    let by_hosts = spent.map_or(Duration::ZERO, |spent| spent.by_hosts());
+    let by_hosts = spent.by_hosts();
     let rows = rehearsed.ended.totals.hosts.values();
     let steps: u64 = rows.map(|t| u64::from(t.ok + t.skipped + t.failed)).sum();
     let step = used.saturating_sub(by_hosts).as_secs_f64() * 1e6 / steps.max(1) as f64;

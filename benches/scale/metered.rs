@@ -2,12 +2,11 @@
 //!
 //! Owns: a way to the fleet that times some of the calls. What the controller does while a call runs (it takes output in)
 //! and what looking at the clock costs are left out; timers and the clock of the simulation stay with the controller.
+//! Must not: change what a call does.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use dcos_play::connection::{Call, Fault, OutputSink, RawOutput, Reply, Target, Transport};
@@ -16,7 +15,7 @@ use dcos_play_agent::protocol::StepKey;
 use futures::future::BoxFuture;
 
 /// One call of so many is timed, so that timing costs nothing to speak of.
-const ONE_OF: u64 = 31;
+const ONE_OF: u32 = 31;
 
 /// No turn of a call takes nearly so long: another program had the core, and that is nobody's CPU. Not the thread's own CPU
 /// clock, which is a system call and takes as long as a turn.
@@ -40,9 +39,8 @@ pub(crate) struct Spent {
 }
 
 impl Metered {
-    pub(crate) fn new(fleet: SimulatedTransport) -> (Self, Arc<Spent>) {
-        let spent = Arc::new(Spent::default());
-        (Self { fleet, calls: AtomicU64::new(0), spent: Arc::clone(&spent) }, spent)
+    pub(crate) fn new(fleet: SimulatedTransport, spent: &Arc<Spent>) -> Self {
+        Self { fleet, calls: AtomicU64::new(0), spent: Arc::clone(spent) }
     }
 }
 
@@ -52,8 +50,7 @@ impl Spent {
         let [hosts, controller, looks] =
             [&self.hosts, &self.controller, &self.looks].map(|n| n.load(Ordering::Relaxed));
         let looking = Duration::from_nanos(looks).mul_f64(nanoseconds_of_a_look());
-        Duration::from_nanos(hosts.saturating_sub(controller)).saturating_sub(looking)
-            * u32::try_from(ONE_OF).unwrap_or(1)
+        Duration::from_nanos(hosts.saturating_sub(controller)).saturating_sub(looking) * ONE_OF
     }
 
     fn time<T>(&self, account: &AtomicU64, work: impl FnOnce() -> T) -> T {
@@ -61,7 +58,7 @@ impl Spent {
         let done = work();
         let took = began.elapsed();
         if took < INTERRUPTED {
-            account.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(0), Ordering::Relaxed);
+            account.fetch_add(u64::from(took.subsec_nanos()), Ordering::Relaxed);
         }
         self.looks.fetch_add(1, Ordering::Relaxed);
         done
@@ -75,21 +72,6 @@ fn nanoseconds_of_a_look() -> f64 {
     spent.hosts.load(Ordering::Relaxed) as f64 / f64::from(LOOKS)
 }
 
-/// A call whose turns are timed.
-struct Timed<'a> {
-    call: BoxFuture<'a, Result<Reply, Fault>>,
-    spent: Arc<Spent>,
-}
-
-impl Future for Timed<'_> {
-    type Output = Result<Reply, Fault>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let timed = &mut *self;
-        timed.spent.time(&timed.spent.hosts, || timed.call.as_mut().poll(cx))
-    }
-}
-
 impl Transport for Metered {
     fn call<'a>(
         &'a self,
@@ -97,15 +79,15 @@ impl Transport for Metered {
         call: Call,
         output: OutputSink,
     ) -> BoxFuture<'a, Result<Reply, Fault>> {
-        if !self.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(ONE_OF) {
+        if !self.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(u64::from(ONE_OF)) {
             return self.fleet.call(target, call, output);
         }
-        let of_sink = Arc::clone(&self.spent);
-        let output: OutputSink =
-            Arc::new(move |stream, bytes| of_sink.time(&of_sink.controller, || output(stream, bytes)));
         let spent = Arc::clone(&self.spent);
-        let call = spent.time(&spent.hosts, || self.fleet.call(target, call, output));
-        Box::pin(Timed { call, spent: Arc::clone(&spent) })
+        let output: OutputSink =
+            Arc::new(move |stream, bytes| spent.time(&spent.controller, || output(stream, bytes)));
+        let spent = Arc::clone(&self.spent);
+        let mut working = spent.time(&spent.hosts, || self.fleet.call(target, call, output));
+        Box::pin(poll_fn(move |cx| spent.time(&spent.hosts, || working.as_mut().poll(cx))))
     }
 
     fn raw<'a>(

@@ -300,14 +300,14 @@ impl Record {
         let _ = self.reports.send(event);
         for _ in 0..2 {
             let Some(first) = self.shown.front() else { return };
-            let done = Arc::strong_count(first) == 1 || self.shown.len() > REPORTS_AHEAD;
-            // The reports keep what a running step is called: it must not hold up those behind it.
-            let aside = matches!(first.kind, EventKind::StepStarted { .. }) && !done;
-            if !done && !aside {
+            if Arc::strong_count(first) == 1 || self.shown.len() > REPORTS_AHEAD {
+                self.shown.pop_front();
+            } else if matches!(first.kind, EventKind::StepStarted { .. }) {
+                // The reports keep what a running step is called: it must not hold up those behind it.
+                self.shown.rotate_left(1);
+            } else {
                 return;
             }
-            let first = self.shown.pop_front();
-            self.shown.extend(first.filter(|_| aside));
         }
     }
 }

@@ -149,31 +149,6 @@ impl Journal {
                 self.waiting.extend_from_slice(b"}\n");
                 Ok(())
             }
-            EventKind::StepFinished {
-                step,
-                play,
-                host,
-                path,
-                outcome,
-                took_ms,
-                result,
-                failure: None,
-                fingerprint,
-                kept,
-                adopted: false,
-            } => {
-                let finished = |parts: Parts| {
-                    let parts = parts.put("{\"seq\":", seq)?.put(",\"at\":", at)?;
-                    let parts = parts.put(",\"event\":\"step_finished\",\"step\":", step)?;
-                    let parts = parts.put(",\"play\":", play)?.put(",\"host\":", host)?;
-                    let parts = parts.put(",\"path\":", path)?.put(",\"outcome\":", outcome)?;
-                    let parts = parts.put(",\"took_ms\":", took_ms)?.put(",\"result\":", result)?;
-                    parts.put(",\"fingerprint\":", fingerprint)?.put(",\"kept\":", kept)
-                };
-                self.waiting = finished(Parts(std::mem::take(&mut self.waiting))).map_err(failed)?.0;
-                self.waiting.extend_from_slice(b"}\n");
-                Ok(())
-            }
             _ => self.line(event),
         }
     }
